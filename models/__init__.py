@@ -1,0 +1,1 @@
+"""Networks (filled in later)."""

@@ -1,0 +1,26 @@
+"""What a network expects of its images, and what its outputs are called.
+
+Sizes are in pixels, `mean` and `std` are per channel (RGB) of pixels in [0, 1].
+"""
+
+from typing import NamedTuple
+
+
+class Spec(NamedTuple):
+    """The facts that travel with a network's weights.
+
+    `resize` is the length of the image's shorter side before the central `input_size` x `input_size` crop, and
+    `interpolation` names PIL's filter for it. `categories` are the outputs' names, empty where they have none.
+    `cam_layer` is where class activation maps are taken if nobody says otherwise; `layers` are the ends of the
+    network's stages, shallow to deep.
+    """
+
+    name: str
+    input_size: int
+    resize: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bilinear"
+    categories: tuple[str, ...] = ()
+    cam_layer: str = ""
+    layers: tuple[str, ...] = ()
