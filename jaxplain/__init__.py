@@ -1,1 +1,73 @@
-"""x."""
+"""Explains what convolutional image classifiers and embedding models look at.
+
+    net(x, site=untouched) -> outputs                  a network with named sites (jaxplain.net)
+    explain(net, x, target, *, options) -> map         an explainer: pure, one image, raw signed maps
+
+Images are preprocessed floats (H, W, 3), channels last; targets are covectors on the outputs. `batched`, `smooth`,
+`over_classes` and `at_layers` make explainers of explainers; `positive`, `upsample` and `unit_range` make pictures of
+maps.
+"""
+
+import importlib
+
+from jaxplain.adapt import from_linen, from_nnx
+from jaxplain.explain.cam import (
+    cam,
+    eigen_cam,
+    grad_cam,
+    grad_cam_plus_plus,
+    hires_cam,
+    layer_cam,
+    xgrad_cam,
+)
+from jaxplain.explain.saliency import gradient, gradient_times_input, integrated_gradients, saliency
+from jaxplain.net import before, embedding, layers, taps, then, untouched, view
+from jaxplain.postprocess import negative, over_channels, positive, preset, unit_range, upsample
+from jaxplain.render import figure, overlay
+from jaxplain.target import contrast, one_hot, top
+from jaxplain.transform import at_layers, batched, chunked, over_classes, smooth
+
+__all__ = [
+    "at_layers",
+    "batched",
+    "before",
+    "cam",
+    "chunked",
+    "contrast",
+    "eigen_cam",
+    "embedding",
+    "figure",
+    "from_linen",
+    "from_nnx",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "gradient",
+    "gradient_times_input",
+    "hires_cam",
+    "integrated_gradients",
+    "layer_cam",
+    "layers",
+    "negative",
+    "one_hot",
+    "over_channels",
+    "over_classes",
+    "overlay",
+    "positive",
+    "preset",
+    "saliency",
+    "smooth",
+    "taps",
+    "then",
+    "top",
+    "unit_range",
+    "untouched",
+    "upsample",
+    "view",
+    "xgrad_cam",
+]
+
+
+def __getattr__(name: str):
+    if name in ("models", "weights_convert"):  # they need Flax, which costs more to import than all the rest
+        return importlib.import_module(f"jaxplain.{name}")
+    raise AttributeError(f"module 'jaxplain' has no attribute {name!r}")

@@ -1,1 +1,12 @@
-"""Networks (filled in later)."""
+"""Networks as Flax modules, with their weights and the preprocessing that belongs to them.
+
+    model = load("efficientnet_lite0")
+    model.net(model.prepare("cat.jpg"))          # logits (1000,)
+"""
+
+from jaxplain.models.efficientnet_lite import efficientnet_lite0
+from jaxplain.models.load import Model, Weights, available, load, parameters
+from jaxplain.models.resnet import resnet50
+from jaxplain.models.spec import Spec
+
+__all__ = ["Model", "Spec", "Weights", "available", "efficientnet_lite0", "load", "parameters", "resnet50"]

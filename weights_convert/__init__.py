@@ -1,1 +1,15 @@
-"""x."""
+"""Weights of torch networks as parameters of ours, and their store.
+
+A source is the path of a .pth or .pt file (both of torch's formats) or of a .safetensors file, a live torch module, or
+a mapping of names to arrays. Files are read without executing anything in them, and without torch.
+
+Parameters are nested dicts of float32 numpy arrays, one scope a layer, by torchvision's module names. Kernels of
+convolutions are HWIO (a depthwise one is (h, w, 1, C)), of dense layers (in, out). BatchNorm is folded, in float64: a
+convolution and its BatchNorm are one scope with a kernel and a bias, under the BatchNorm's name.
+"""
+
+from jaxplain.weights_convert.convert import convert
+from jaxplain.weights_convert.state_dict import read_state_dict
+from jaxplain.weights_convert.store import restore, save, sha256
+
+__all__ = ["convert", "read_state_dict", "restore", "save", "sha256"]

@@ -1,0 +1,131 @@
+"""Class activation maps: a layer's channels, weighted by what they do to the score.
+
+`layer` names a layer whose activation A is (h, w, C); g is d score / d A. Maps are (h, w), raw and signed: `positive`,
+`upsample` and `unit_range` make the pictures of the papers from them. A tuple of layers gives {layer: map} from one
+backward pass.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxplain.net import Net, taps, view
+from jaxplain.target import score
+
+Weigh = Callable[[Array, Array], Array]
+
+
+@runtime_checkable
+class Cam(Protocol):
+    """How every class activation method is called."""
+
+    def __call__(self, net: Net, x: ArrayLike, target: ArrayLike, *, layer: str | tuple[str, ...]) -> Any:
+        """The map (h, w), or {layer: map} for a tuple of layers."""
+        ...
+
+
+def cam(weigh: Weigh) -> Cam:
+    """The explainer whose map (h, w) is sum over channels of weigh(A, g) * A.
+
+    weigh takes the activation and the gradient, both (h, w, C), and returns weights (C,) or (h, w, C). It also serves
+    as a decorator, which is how the methods below are made:
+
+        @cam
+        def plain_gradient(activation, gradient):
+            return gradient
+    """
+
+    def weighted(activation, gradient):
+        if activation.ndim != 3:
+            raise ValueError(f"The layer's activation has shape {activation.shape}, but a map needs (h, w, C).")
+        return jnp.sum(jnp.broadcast_to(weigh(activation, gradient), activation.shape) * activation, axis=-1)
+
+    def explain(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str | tuple[str, ...]) -> Any:
+        if isinstance(layer, str):
+            activation, head = view(net, layer, x)
+            return weighted(activation, jax.grad(lambda a: score(head(a), target))(activation))
+        activations, gradients = taps(net, layer, x, target)
+        return {name: weighted(activations[name], gradients[name]) for name in activations}
+
+    explain.__name__ = explain.__qualname__ = weigh.__name__
+    explain.__doc__, explain.__module__ = weigh.__doc__, weigh.__module__
+    return explain
+
+
+@cam
+def grad_cam(activation: Float[Array, "h w C"], gradient: Float[Array, "h w C"]) -> Float[Array, " C"]:
+    """sum over c of mean(g[..., c]) * A[..., c], signed, (h, w); the paper shows its positive part.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep Networks via
+    Gradient-based Localization", 2016.
+
+        grad_cam(net, x, one_hot(281, 1000), layer="layer4")
+    """
+    del activation
+    return jnp.mean(gradient, axis=(0, 1))
+
+
+@cam
+def grad_cam_plus_plus(activation: Float[Array, "h w C"], gradient: Float[Array, "h w C"]) -> Float[Array, " C"]:
+    """sum over c of w[c] A[..., c], w[c] = sum of alpha relu(g), alpha = g^2 / (2 g^2 + g^3 sum(A) + 1e-6), (h, w).
+
+    Meant for activations that are not negative, where the denominator is positive.
+
+    Chattopadhyay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual Explanations for
+    Deep Convolutional Networks", 2017.
+    """
+    rising = jax.nn.relu(gradient)
+    alpha = rising**2 / (2 * rising**2 + rising**3 * jnp.sum(activation, axis=(0, 1), keepdims=True) + 1e-6)
+    return jnp.sum(alpha * rising, axis=(0, 1))
+
+
+@cam
+def xgrad_cam(activation: Float[Array, "h w C"], gradient: Float[Array, "h w C"]) -> Float[Array, " C"]:
+    """sum over c of w[c] A[..., c] with w[c] = sum(g A) / (sum(A) + 1e-7), signed, (h, w).
+
+    Meant for activations that are not negative.
+
+    Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", 2020.
+    """
+    return jnp.sum(gradient * activation, axis=(0, 1)) / (jnp.sum(activation, axis=(0, 1)) + 1e-7)
+
+
+@cam
+def hires_cam(activation: Float[Array, "h w C"], gradient: Float[Array, "h w C"]) -> Float[Array, "h w C"]:
+    """sum over c of g A, signed, (h, w); behind global pooling and one dense layer, the class activation map / (h w).
+
+    Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks", 2020.
+    """
+    del activation
+    return gradient
+
+
+@cam
+def layer_cam(activation: Float[Array, "h w C"], gradient: Float[Array, "h w C"]) -> Float[Array, "h w C"]:
+    """sum over c of relu(g) A, (h, w), for any layer.
+
+    Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", 2021.
+    """
+    del activation
+    return jax.nn.relu(gradient)
+
+
+def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float[Array, "h w"]:
+    """The projection of A, centred over positions, on its first principal direction, signed, (h, w).
+
+    The target plays no part. The direction's sign, which a decomposition leaves open, is the one whose components sum
+    to a positive number, so that the map rises with the total activation.
+
+    Muhammad, Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", 2020.
+    """
+    del target
+    activation, _ = view(net, layer, x)
+    rows = activation.reshape(-1, activation.shape[-1])
+    centred = rows - jnp.mean(rows, axis=0, keepdims=True)
+    direction = jnp.linalg.svd(centred, full_matrices=False)[2][0]
+    sign = jnp.where(jnp.sum(direction) < 0, -1.0, 1.0)
+    return (centred @ (sign * direction)).reshape(activation.shape[:-1])

@@ -1,0 +1,68 @@
+"""Input attributions: what a change of each pixel does to the score.
+
+`x` is one image (H, W, 3) and `target` a covector on the net's outputs. The gradient is in the units of x: for
+attributions of pixels in [0, 1], explain `before(net, model.normalise)`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxplain.net import Net, run, view
+from jaxplain.quadrature import nodes, weighted_sum
+from jaxplain.target import score
+
+
+def gradient(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W C"]:
+    """d score / d x, signed, (H, W, 3)."""
+    return jax.grad(lambda x: score(run(net, x), target))(jnp.asarray(x))
+
+
+def saliency(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W"]:
+    """max over channels of |d score / d x|, (H, W), never negative.
+
+    Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks: Visualising Image Classification Models and
+    Saliency Maps", 2013.
+    """
+    return jnp.max(jnp.abs(gradient(net, x, target)), axis=-1)
+
+
+def gradient_times_input(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W C"]:
+    """x * d score / d x, signed, (H, W, 3); for a network that is linear in x it sums to the score less the bias.
+
+    Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features Through Propagating
+    Activation Differences", 2016.
+    """
+    return jnp.asarray(x) * gradient(net, x, target)
+
+
+def integrated_gradients(
+    net: Net,
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    layer: str | None = None,
+    steps: int = 50,
+    baseline: ArrayLike | None = None,
+    rule: str = "gauss_legendre",
+    chunk: int | None = None,
+) -> Float[Array, "H W C"]:
+    """(x - b) * integral over t in [0, 1] of d score / d x at b + t (x - b), signed, (H, W, 3).
+
+    b is `baseline`, zeros by default. With a `layer`, x is the activation there, and the result is (h, w, C). The
+    attributions sum to score(x) - score(b), up to the error of the quadrature `rule` with `steps` points; `chunk`
+    points are evaluated at a time, which bounds memory.
+
+    Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
+    """
+    end, head = (jnp.asarray(x), lambda x: run(net, x)) if layer is None else view(net, layer, x)
+    start = jnp.zeros_like(end) if baseline is None else jnp.asarray(baseline, end.dtype)
+    if start.shape != end.shape:
+        raise ValueError(f"The baseline has shape {start.shape}, but {end.shape} is expected, as what it stands for.")
+    t, weights = nodes(rule, steps)
+
+    def gradient_at(t):
+        return jax.grad(lambda a: score(head(a), target))(start + t * (end - start))
+
+    return (end - start) * weighted_sum(gradient_at, jnp.asarray(t, end.dtype), weights, chunk)

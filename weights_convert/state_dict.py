@@ -1,0 +1,70 @@
+"""State dicts from wherever they are: torch's files in both formats, .safetensors, a live module, a mapping.
+
+Nothing in a file is ever executed, and neither torch nor safetensors is needed to read one. A file is hostile until
+checked: whatever is wrong with its content is a ValueError that begins with its path.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxplain.weights_convert.entries import BadFileError, entries
+from jaxplain.weights_convert.safetensors_file import read_safetensors
+from jaxplain.weights_convert.torch_file import OLD_MAGIC, read_old, read_zip
+
+
+def read_state_dict(source: Any) -> dict[str, np.ndarray]:
+    """{name: array} in the source's own order, names without DataParallel's `module.`, bfloat16 as float32.
+
+    `source` is the path of a .pth, .pt or .safetensors file, a torch module, or a mapping of names to arrays or
+    tensors; in a training checkpoint the state dict is found under "state_dict", "model_state_dict" or "model".
+    """
+    if isinstance(source, str | os.PathLike):
+        return _read_file(Path(source))
+    if hasattr(source, "state_dict"):
+        source = source.state_dict()
+    try:
+        return {name: _array(name, value) for name, value in entries(source).items()}
+    except BadFileError as error:
+        raise ValueError(f"the source {error}") from error
+
+
+def _read_file(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, expected a .pth or .safetensors file; restore reads converted folders")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}; expected a .pth, .pt or .safetensors file")
+    try:
+        return _reader(path)(path)
+    except BadFileError as error:
+        raise ValueError(f"{path} {error}") from error
+    except Exception as error:  # a damaged pickle, zip or header can end in any of them
+        raise ValueError(f"{path} is damaged or cut short ({type(error).__name__}: {error}); get it again") from error
+
+
+def _reader(path: Path):
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"PK\x03\x04"):
+        return read_zip
+    if OLD_MAGIC in head:
+        return read_old
+    if head[8:9] == b"{":
+        return read_safetensors
+    what = "is not a checkpoint" if head else "is empty"
+    raise BadFileError(f"{what}: expected a file by torch.save or safetensors; get the file again or name another one")
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """A copy, so that training a live module further does not change what was read."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    array = np.array(value)
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise BadFileError(f"holds a {type(value).__name__} named {name!r}, expected arrays: pass a state dict")
+    return array

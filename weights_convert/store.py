@@ -1,0 +1,84 @@
+"""Converted parameters on disk: a folder with `params`, written by Orbax, and `model.json`, the record.
+
+The record is a plain dict: architecture, source file, sha256, categories, preprocessing. A folder is there completely
+or not at all.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+
+
+def save(folder: str | os.PathLike, params: dict, record: dict) -> None:
+    """Write the parameters (a nested dict of arrays) and the record into a new or empty folder."""
+    folder = Path(folder).absolute()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(f"{folder} exists already, expected a new or empty folder: name another one or delete it")
+    text = json.dumps({"format": FORMAT, **record}, indent=1)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        unfinished.mkdir()
+        (unfinished / "model.json").write_text(text, encoding="utf-8")
+        _write(unfinished / "params", params)
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def restore(folder: str | os.PathLike) -> tuple[dict, dict]:
+    """(params, record) as they were saved: a nested dict of numpy arrays, and the record."""
+    folder = Path(folder).absolute()
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder, expected one that save or the convert command has written")
+    record = _record(folder / "model.json")
+    if not (folder / "params").is_dir():
+        raise ValueError(f"{folder} has no folder params, expected the parameters beside model.json: convert again")
+    return _read(folder / "params"), record
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path.parent} has no model.json, expected a folder that save has written: convert again")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version = record.pop("format")
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not the record of a converted model, expected JSON: convert again") from error
+    if version != FORMAT:
+        raise ValueError(f"{path} is in format {version}, expected at most {FORMAT}: update jaxplain to read it")
+    return record
+
+
+def _write(path: Path, params: dict) -> None:
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path, params)
+
+
+def _read(path: Path) -> dict:
+    import jax
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            shapes = checkpointer.metadata(path).item_metadata.tree
+            # Restored into numpy arrays: without a target Orbax would place them on devices as they were when saved.
+            return checkpointer.restore(path, jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes))
+        except Exception as error:  # Orbax and its storage each have their own
+            raise ValueError(f"{path} cannot be read as Orbax's parameters: convert them again") from error
