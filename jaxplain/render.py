@@ -46,7 +46,7 @@ def overlay(photo: ArrayLike, heat: ArrayLike, *, limit: float | None = None, st
     colour = colours(np.clip((heat - low) / (high - low), 0, 1))[..., :3]
     grey = photo @ np.array([0.299, 0.587, 0.114])
     calm = 0.5 * photo + 0.5 * grey[..., None]
-    opacity = strength * np.sqrt(np.clip(np.abs(heat) / high, 0, 1))[..., None]
+    opacity = strength * np.clip(np.abs(heat) / high, 0, 1)[..., None]
     return np.round(255 * ((1 - opacity) * calm + opacity * colour)).astype(np.uint8)
 
 
@@ -63,11 +63,11 @@ def figure(
     from matplotlib.figure import Figure
 
     columns = max(map(len, rows))
-    size = (_SIDE * columns, (_SIDE + 0.4) * len(rows) + 0.3 * bool(title))
+    size = (_SIDE * columns, _SIDE * len(rows) + 0.3 * bool(title))
     sheet = Figure(figsize=size, layout="constrained", dpi=130)
     canvas = FigureCanvasAgg(sheet)
     if title:
-        sheet.suptitle(title)
+        sheet.suptitle(title, fontsize=9)
     grid = sheet.subplots(len(rows), columns, squeeze=False)
     for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
         _draw(sheet, axes, panel)
@@ -81,7 +81,7 @@ def _draw(sheet, axes, panel):
     if panel is None:
         axes.set_axis_off()
         return
-    axes.set_title(panel.title, fontsize=10)
+    axes.set_title(panel.title, fontsize=9)
     if isinstance(panel, Bars):
         _draw_bars(axes, panel)
         return

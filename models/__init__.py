@@ -5,8 +5,8 @@
 """
 
 from jaxplain.models.efficientnet_lite import efficientnet_lite0
-from jaxplain.models.load import Model, Weights, available, load, parameters
+from jaxplain.models.load import Model, Weights, available, load, outline
 from jaxplain.models.resnet import resnet50
 from jaxplain.models.spec import Spec
 
-__all__ = ["Model", "Spec", "Weights", "available", "efficientnet_lite0", "load", "parameters", "resnet50"]
+__all__ = ["Model", "Spec", "Weights", "available", "efficientnet_lite0", "load", "outline", "resnet50"]

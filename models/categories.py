@@ -8,6 +8,7 @@ import functools
 import operator
 import re
 from importlib.resources import files
+from typing import Any
 
 
 @functools.cache
@@ -16,7 +17,7 @@ def imagenet() -> tuple[str, ...]:
     return tuple((files("jaxplain.models") / "imagenet.txt").read_text(encoding="utf-8").splitlines())
 
 
-def find(name_or_index: str | int, categories: tuple[str, ...]) -> int:
+def find(name_or_index: Any, categories: tuple[str, ...]) -> int:
     """The index of a class, given as an index, a digit string, a name, or whole words that only one name contains.
 
     The first of these that fits decides: the name as listed, the index, the name without regard to case and
@@ -30,21 +31,21 @@ def find(name_or_index: str | int, categories: tuple[str, ...]) -> int:
     if re.fullmatch(r"\s*[+-]?[0-9]+\s*", name_or_index):
         return _in_range(int(name_or_index), categories)
     if not categories:
-        raise ValueError(f"got the class name {name_or_index!r}, but the model's classes have no names; give an index")
+        raise ValueError(f"Got the class name {name_or_index!r}, but the model's classes have no names; give an index.")
     return _only(name_or_index, categories)
 
 
-def _integer(index: object) -> int:
+def _integer(index: Any) -> int:
     try:
         return operator.index(index)
     except TypeError as error:
-        raise ValueError(f"got the class {index!r}, expected a name or an integer; give one of these") from error
+        raise ValueError(f"Got the class {index!r}, expected a name or an integer; give one of these.") from error
 
 
 def _in_range(index: int, categories: tuple[str, ...]) -> int:
     if index < 0 or (categories and index >= len(categories)):
         expected = f"0 to {len(categories) - 1}" if categories else "0 or more"
-        raise ValueError(f"no class {index}, expected {expected}; give an index in that range or a name")
+        raise ValueError(f"There is no class {index}, expected {expected}; give an index in that range or a name.")
     return index
 
 
@@ -58,10 +59,10 @@ def _only(name: str, categories: tuple[str, ...]) -> int:
         return fits[0]
     if fits:
         candidates = ", ".join(f"{categories[i]} ({i})" for i in fits)
-        raise ValueError(f"the class {name!r} is ambiguous, it fits {candidates}; give the index")
+        raise ValueError(f"The class {name!r} is ambiguous, it fits {candidates}; give the index.")
     near = difflib.get_close_matches(wanted, listed, n=3, cutoff=0.0)
     nearest = ", ".join(f"{categories[i]} ({i})" for i in map(listed.index, near))
-    raise ValueError(f"no class {name!r}, the nearest are {nearest}; give one of the class names or an index")
+    raise ValueError(f"There is no class {name!r}, the nearest are {nearest}; give one of the class names or an index.")
 
 
 def _words(name: str) -> str:

@@ -17,6 +17,9 @@ Padding = int | tuple[tuple[int, int], tuple[int, int]]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
+# Linen traces a parameter's initialiser in every call, and Python is slow at tracing: jit keeps what it has traced.
+_he_normal = jax.jit(nn.initializers.he_normal(), static_argnums=1)
+
 
 class Conv(nn.Module):
     """Convolution with bias: (B, H, W, C) to (B, h, w, features). `groups` is 1, or C for a depthwise convolution."""
@@ -31,7 +34,7 @@ class Conv(nn.Module):
     def __call__(self, x: Array) -> Array:
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
         shape = (*size, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        kernel = self.param("kernel", _he_normal, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         padding = _both_sides(self.padding)
         if self.groups > 1:
@@ -50,7 +53,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", nn.initializers.he_normal(), (x.shape[-1], self.features))
+        kernel = self.param("kernel", _he_normal, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return x @ kernel + bias[None]
 
@@ -74,9 +77,7 @@ class MaxPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        low = [(0, 0, 0), (self.padding, self.padding, 0), (self.padding, self.padding, 0), (0, 0, 0)]
-        x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), low)
-        return _largest(_largest(x, 2, self.size, self.stride), 1, self.size, self.stride)
+        return max_pool(x, self.size, self.stride, self.padding)
 
 
 class GlobalMean(nn.Module):
@@ -139,6 +140,7 @@ def _convolve_backward(stride, padding, saved, g):
 convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
 def depthwise(x: Array, kernel: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
     """Each channel of (B, H, W, C) with its own window of (kh, kw, 1, C), as a sum of shifted products."""
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
@@ -148,6 +150,14 @@ def depthwise(x: Array, kernel: Array, stride: int, padding: tuple[tuple[int, in
         for i in range(kernel.shape[0])
         for j in range(kernel.shape[1])
     )
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3), inline=True)
+def max_pool(x: Array, size: int, stride: int, padding: int) -> Array:
+    """The largest value in each window of (B, H, W, C), as maxima of strided slices."""
+    sides = (padding, padding, 0)
+    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), [(0, 0, 0), sides, sides, (0, 0, 0)])
+    return _largest(_largest(x, 2, size, stride), 1, size, stride)
 
 
 def _strided(x, axis, start, count, stride):

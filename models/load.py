@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from jaxplain.adapt import from_linen
 from jaxplain.models import preprocess
 from jaxplain.models.categories import imagenet
-from jaxplain.models.registry import Architecture, architecture, names
+from jaxplain.models.registry import architecture, names
 from jaxplain.models.spec import Spec
 from jaxplain.net import Net
 from jaxplain.weights_convert import convert, restore, sha256
@@ -59,7 +59,7 @@ def load(name: str, weights: Any = None, categories: Sequence[str] | None = None
     `weights` is None for the published ones, where they are installed; a path to a state dict (.pth, .safetensors) or
     to a converted folder; or a jax key for random ones, for tests and benchmarks. The number of outputs comes from the
     weights. `categories` are the outputs' names: by default those stored with the weights, ImageNet's for 1,000 outputs
-    and none otherwise.
+    and "class 0" to "class n-1" otherwise.
 
         model = load("efficientnet_lite0")
         x = model.prepare("cat.jpg")
@@ -80,15 +80,12 @@ def available() -> dict[str, Path | None]:
     return {name: _installed(architecture(name)) for name in names()}
 
 
-def parameters(name: str) -> int:
-    """The number of parameters of a network with 1,000 outputs, BatchNorm folded into the convolutions."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_shapes(architecture(name), 1000)))
-
-
-def _shapes(known: Architecture, outputs: int) -> Any:
-    side = known.spec.input_size
+def outline(name: str, outputs: int = 1000) -> Net:
+    """The network without weights: its leaves are shapes, for `jax.eval_shape` and for `jaxplain.layers`."""
+    known = architecture(name)
+    side, module = known.spec.input_size, known.module(outputs)
     image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    return jax.eval_shape(known.module(outputs).init, jax.random.key(0), image)["params"]
+    return from_linen(module, {"params": jax.eval_shape(module.init, jax.random.key(0), image)["params"]})
 
 
 def _random(known, key):
@@ -100,7 +97,8 @@ def _random(known, key):
             return np.zeros(shape, np.float32)
         return draw.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / math.prod(shape[:-1])))
 
-    return jax.tree.map(lambda s: leaf(s.shape), _shapes(known, 1000))
+    (variables,) = outline(known.spec.name).args
+    return jax.tree.map(lambda s: leaf(s.shape), variables["params"])
 
 
 def _read(known, path):
@@ -137,7 +135,7 @@ def _installed(known):
 
 def _named(categories, outputs):
     if categories is None:
-        return imagenet() if outputs == 1000 else ()
+        return imagenet() if outputs == 1000 else tuple(f"class {k}" for k in range(outputs))
     if len(categories) != outputs:
         raise ValueError(f"There are {len(categories)} categories, but the weights have {outputs} outputs.")
     return tuple(categories)

@@ -20,14 +20,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxplain.models.spec import Spec
+
+Channels = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
 
 SHORTEST_SIDE = 8
 LONGEST_SIDE = 16_384
@@ -68,7 +71,7 @@ _UNDECODABLE = (
 _quiet = threading.Lock()
 
 
-def open_image(image: str | os.PathLike | Image.Image | np.ndarray) -> Image.Image:
+def open_image(image: Any) -> Image.Image:
     """The image upright, as a PIL image in mode RGB.
 
     Raises FileNotFoundError for a missing file, and ValueError for anything that is no image, is damaged, or has a
@@ -87,7 +90,9 @@ def sample(name: str) -> Image.Image:
     """One of scikit-image's bundled photographs, in mode RGB; `samples` lists their names."""
     if name not in _SAMPLES:
         near = difflib.get_close_matches(name, _SAMPLES, n=3, cutoff=0.0)
-        raise ValueError(f"no sample {name!r}; the nearest are {', '.join(near)}, and all are {', '.join(_SAMPLES)}")
+        raise ValueError(
+            f"There is no sample {name!r}; the nearest are {', '.join(near)}, and all are {', '.join(_SAMPLES)}."
+        )
     return _open_file(str(files("skimage") / "data" / _SAMPLES[name]))
 
 
@@ -96,7 +101,7 @@ def samples() -> tuple[str, ...]:
     return tuple(_SAMPLES)
 
 
-def pixels(image: str | os.PathLike | Image.Image | np.ndarray, spec: Spec) -> np.ndarray:
+def pixels(image: Any, spec: Spec) -> Float[np.ndarray, "S S 3"]:
     """The image resized and centrally cropped, float32 of shape (input_size, input_size, 3) in [0, 1].
 
     Bitwise equal to torchvision's Resize, CenterCrop and ToTensor on the upright RGB image, channels last.
@@ -107,7 +112,7 @@ def pixels(image: str | os.PathLike | Image.Image | np.ndarray, spec: Spec) -> n
     return np.asarray(resized.crop(_crop(size, spec.input_size)), np.float32) / np.float32(255)
 
 
-def placement(image: str | os.PathLike | Image.Image | np.ndarray, spec: Spec) -> tuple[float, float, float, float]:
+def placement(image: Any, spec: Spec) -> tuple[float, float, float, float]:
     """The box (left, top, right, bottom) of the upright original image that `pixels` shows."""
     width, height = open_image(image).size
     resized = _resized((width, height), spec.resize)
@@ -116,13 +121,13 @@ def placement(image: str | os.PathLike | Image.Image | np.ndarray, spec: Spec) -
     return left * across, top * down, right * across, bottom * down
 
 
-def normalise(mean: ArrayLike, std: ArrayLike, pixels: ArrayLike) -> jax.Array:
+def normalise(mean: Channels, std: Channels, pixels: ArrayLike) -> Float[Array, "H W 3"]:
     """(pixels - mean) / std per channel, of the shape (H, W, 3) and the floating dtype of `pixels`."""
     pixels = jnp.asarray(pixels)
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or not jnp.issubdtype(pixels.dtype, jnp.floating):
         raise ValueError(
-            f"got pixels of shape {pixels.shape} and dtype {pixels.dtype}, expected one image of shape (H, W, 3) with "
-            "floats in [0, 1]; prepare images with model.pixels, and batches with jax.vmap"
+            f"Got pixels of shape {pixels.shape} and dtype {pixels.dtype}, expected one image of shape (H, W, 3) with "
+            "floats in [0, 1]; prepare images with model.pixels, and batches with jax.vmap."
         )
     mean, std = (jnp.asarray(channels, pixels.dtype).reshape(1, 1, 3) for channels in (mean, std))
     return (pixels - mean) / std
@@ -143,17 +148,17 @@ def _crop(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
 def _filter(interpolation: str) -> Image.Resampling:
     names = [resampling.name.lower() for resampling in Image.Resampling]
     if interpolation not in names:
-        raise ValueError(f"no interpolation {interpolation!r}; use one of {', '.join(names)}")
+        raise ValueError(f"There is no interpolation {interpolation!r}; use one of {', '.join(names)}.")
     return Image.Resampling[interpolation.upper()]
 
 
 def _open_file(path: str) -> Image.Image:
     if not os.path.exists(path):
-        raise FileNotFoundError(f"no file {path}; check the path, relative ones start at {Path.cwd()}")
+        raise FileNotFoundError(f"There is no file {path}; check the path, relative ones start at {Path.cwd()}.")
     if not os.path.isfile(path):
-        raise ValueError(f"{path} is a directory or a device, expected one image file; name the files in it")
+        raise ValueError(f"{path} is a directory or a device, expected one image file; name the files in it.")
     if os.path.getsize(path) == 0:
-        raise ValueError(f"{path} is empty, expected an image file; get a whole copy of it")
+        raise ValueError(f"{path} is empty, expected an image file; get a whole copy of it.")
     with _decoding(path):
         opened = _header(path)
     with opened:
@@ -173,15 +178,15 @@ def _decoding(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not an image that Pillow can read; convert it to PNG or JPEG") from error
+        raise ValueError(f"{name} is not an image that Pillow can read; convert it to PNG or JPEG.") from error
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"{name} is too large, expected at most 100 megapixels and no more than Pillow's own limit; shrink it first"
+            f"{name} is too large, expected at most 100 megapixels and Pillow's own limit; shrink it first."
         ) from error
     except _UNDECODABLE as error:
         raise ValueError(
             f"{name} cannot be decoded ({type(error).__name__}: {error}), it may be damaged or cut short; "
-            "get a whole copy or save it again as PNG or JPEG"
+            "get a whole copy or save it again as PNG or JPEG."
         ) from error
 
 
@@ -199,11 +204,11 @@ def _check_size(size: tuple[int, int], name: str) -> None:
     """Refuses what has nothing to explain or would take too much memory; the header is enough to know."""
     given = f"{name} is {size[0]} x {size[1]} pixels"
     if min(size) < SHORTEST_SIDE:
-        raise ValueError(f"{given}, which has nothing to explain; give an image with sides of at least 8 pixels")
+        raise ValueError(f"{given}, which has nothing to explain; give an image with sides of at least 8 pixels.")
     if max(size) > LONGEST_SIDE or size[0] * size[1] > MOST_PIXELS:
-        raise ValueError(f"{given}, expected sides of at most 16,384 pixels and 100 megapixels in all; shrink it first")
+        raise ValueError(f"{given}, expected sides up to 16,384 pixels and 100 megapixels in all; shrink it first.")
     if max(size) > MOST_ELONGATED * min(size):
-        raise ValueError(f"{given}, expected a longer side of at most 50 times the shorter one; crop it first")
+        raise ValueError(f"{given}, expected a longer side of at most 50 times the shorter one; crop it first.")
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
@@ -213,27 +218,27 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     if not (low >= 0 and high <= 65_535):
         raise ValueError(
             f"{name} has grey levels from {low:g} to {high:g}, expected finite ones from 0 to 65,535; "
-            "scale it to 8 bits first"
+            "scale it to 8 bits first."
         )
     ranges = {"I": (255, 65_535), "F": (1, 255, 65_535)}.get(image.mode, (65_535,))
     white = next(top for top in ranges if high <= top)
     return Image.fromarray(np.rint(levels * 255 / white).astype(np.uint8))
 
 
-def _from_array(array: object) -> Image.Image:
-    if not isinstance(array, np.ndarray | jax.Array):
+def _from_array(array: Any) -> Image.Image:
+    if not isinstance(array, np.ndarray | Array):
         raise ValueError(
-            f"got a {type(array).__name__}, expected a path, a PIL image or a uint8 array; convert it first"
+            f"Got a {type(array).__name__}, expected a path, a PIL image or a uint8 array; convert it first."
         )
     if array.dtype != np.uint8:
         raise ValueError(
-            f"got an array of dtype {array.dtype}, expected uint8 levels from 0 to 255; convert it, or give prepared "
-            "pixels to the net itself"
+            f"Got an array of dtype {array.dtype}, expected uint8 levels from 0 to 255; convert it, or give prepared "
+            "pixels to the net itself."
         )
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)):
         raise ValueError(
-            f"got an array of shape {array.shape}, expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); "
-            "give one image at a time, channels last"
+            f"Got an array of shape {array.shape}, expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); "
+            "give one image at a time, channels last."
         )
     _check_size((array.shape[1], array.shape[0]), "the array")
     array = np.asarray(array)

@@ -5,12 +5,15 @@ Sizes are in pixels, `mean` and `std` are per channel (RGB) of pixels in [0, 1].
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 
 class Spec(NamedTuple):
     """The facts that travel with a network's weights.
 
     `resize` is the length of the image's shorter side before the central `input_size` x `input_size` crop, and
-    `interpolation` names PIL's filter for it. `categories` are the outputs' names, empty where they have none.
+    `interpolation` names PIL's filter for it. `categories` are the outputs' names.
     `cam_layer` is where class activation maps are taken if nobody says otherwise; `layers` are the ends of the
     network's stages, shallow to deep.
     """
@@ -24,3 +27,8 @@ class Spec(NamedTuple):
     categories: tuple[str, ...] = ()
     cam_layer: str = ""
     layers: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> jax.ShapeDtypeStruct:
+        """The shape and dtype of the net's input."""
+        return jax.ShapeDtypeStruct((self.input_size, self.input_size, 3), jnp.float32)

@@ -76,9 +76,10 @@ def place(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Mapping) -
         rows = [row for row in table.rows if re.fullmatch(row.source, name)]
         if len(rows) > 1:
             problems["matched twice"].append(f"{name} by the rows {' and '.join(row.source for row in rows)}")
-        if rows and rows[0].target is None:
+        target = _forwards(rows[0], name) if rows else ""
+        if target is None:
             continue
-        if not rows or (target := _target(rows[0], name)) not in shapes:
+        if target not in shapes:
             problems["unexpected"].append(name)
         elif target in given:
             problems["matched twice"].append(f"{target} by the entries {given[target].name} and {name}")
@@ -118,6 +119,10 @@ def source_of(target: str, table: Table) -> str | None:
     return next((name for row in table.rows if (name := _backwards(row, target))), None)
 
 
+def _forwards(row: Row, name: str) -> str | None:
+    return None if row.target is None else re.sub(rf"\A(?:{row.source})\Z", row.target, name)
+
+
 def _backwards(row: Row, target: str) -> str | None:
     if row.target is None:
         return None
@@ -129,10 +134,6 @@ def _backwards(row: Row, target: str) -> str | None:
     groups = iter(range(1, 1 + len(GROUP.findall(row.source))))
     name = GROUP.sub(lambda _: found[f"g{next(groups)}"], row.source.replace("\\.", "."))
     return name if re.fullmatch(row.source, name) else None
-
-
-def _target(row: Row, name: str) -> str:
-    return re.fullmatch(row.source, name).expand(row.target)
 
 
 def _laid_out(values: np.ndarray, layout: str, rank: int) -> np.ndarray:

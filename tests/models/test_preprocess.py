@@ -56,10 +56,10 @@ def assert_same(actual, expected):
 
 
 def assert_one_sentence(message, *words):
-    """One sentence, without a full stop or a line break inside, that has all these words in it."""
+    """One sentence, with its only full stop at the end and no line break, that has all these words in it."""
     assert "\n" not in message
     assert ". " not in message
-    assert not message.endswith(".")
+    assert message.endswith(".")
     for word in words:
         assert word in message
 
@@ -98,7 +98,7 @@ def test_assert_same_fails(actual, expected):
         assert_same(actual, expected)
 
 
-@pytest.mark.parametrize("message", ["One. Two", "one\ntwo", "one.", "without it"])
+@pytest.mark.parametrize("message", ["It is one. Two.", "It is one\ntwo.", "It is one", "It is not."])
 def test_assert_one_sentence_fails(message):
     with pytest.raises(AssertionError):
         assert_one_sentence(message, "one")
@@ -325,7 +325,7 @@ def test_unknown_sample():
 
 def test_missing_file(tmp_path):
     message = refusal(lambda: open_image(tmp_path / "no.png"), FileNotFoundError)
-    assert_one_sentence(message, "no file", str(tmp_path / "no.png"), "check the path")
+    assert_one_sentence(message, "There is no file", str(tmp_path / "no.png"), "check the path")
 
 
 def test_directory(tmp_path):

@@ -47,7 +47,7 @@ def lite0():
 
 
 def outputs(model, params, classes, x):
-    return architecture(model).module(classes).apply({"params": params}, x)
+    return jax.jit(architecture(model).module(classes).apply)({"params": params}, x)
 
 
 def images(size):
