@@ -23,7 +23,7 @@ from jaxplain.explain.cam import (
 from jaxplain.explain.saliency import gradient, gradient_times_input, integrated_gradients, saliency
 from jaxplain.net import before, embedding, layers, taps, then, untouched, view
 from jaxplain.postprocess import negative, over_channels, positive, preset, unit_range, upsample
-from jaxplain.render import figure, overlay
+from jaxplain.render import figure, overlay, scale_of
 from jaxplain.target import contrast, one_hot, top
 from jaxplain.transform import at_layers, batched, chunked, over_classes, smooth
 
@@ -55,6 +55,7 @@ __all__ = [
     "positive",
     "preset",
     "saliency",
+    "scale_of",
     "smooth",
     "taps",
     "then",

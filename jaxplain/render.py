@@ -1,7 +1,7 @@
 """Maps as pictures. Pictures are (H, W, 3) uint8 arrays; photographs may also be floats in [0, 1].
 
-A map without negative values gets a sequential colour scale from 0; a signed one gets a diverging scale centred on 0,
-red for the target and blue against it. Matplotlib's global state is never touched.
+A scale is a pair (low, high) of values at the ends of the colours: (0, high) has a sequential colour map, (-high, high)
+a diverging one, red for the target and blue against it. Matplotlib's global state is never touched.
 """
 
 import os
@@ -18,13 +18,13 @@ _SIDE = 3.2  # inches of a panel
 
 
 class Panel(NamedTuple):
-    """One picture of a figure: a photograph, the map to lay over it, and a box (left, top, right, bottom) to draw."""
+    """One picture of a figure: a photograph, the map to lay over it, its scale, a box (left, top, right, bottom)."""
 
     title: str
     photo: ArrayLike
     heat: ArrayLike | None = None
     box: tuple[float, float, float, float] | None = None
-    limit: float | None = None
+    scale: tuple[float, float] | None = None
 
 
 class Bars(NamedTuple):
@@ -35,14 +35,27 @@ class Bars(NamedTuple):
     values: Sequence[float]
 
 
-def overlay(photo: ArrayLike, heat: ArrayLike, *, limit: float | None = None, strength: float = 0.75) -> np.ndarray:
+def scale_of(heats: ArrayLike, percentile: float = 100) -> tuple[float, float]:
+    """The scale of one map or of several that are to be compared: symmetric about 0 if any value is negative.
+
+    Its end is the largest |value|, or the given percentile of them.
+    """
+    heats = np.asarray(heats)
+    high = float(np.percentile(np.abs(heats), percentile)) or 1.0
+    return (-high if heats.min() < 0 else 0.0), high
+
+
+def overlay(
+    photo: ArrayLike, heat: ArrayLike, *, scale: tuple[float, float] | None = None, strength: float = 0.8
+) -> np.ndarray:
     """The map (h, w) in colour over the photograph (H, W, 3), as an (H, W, 3) uint8 array.
 
-    The colour's opacity grows with |heat|, up to `strength` where it reaches `limit`, by default the largest value.
+    The colour's opacity grows with |heat|, up to `strength` at the ends of the scale, by default scale_of(heat).
     """
     photo = _floats(photo)
+    low, high = scale_of(heat) if scale is None else scale
     heat = np.asarray(upsample(heat, photo.shape[:2]))
-    colours, low, high = _scale(heat, limit)
+    colours = _colours(low)
     colour = colours(np.clip((heat - low) / (high - low), 0, 1))[..., :3]
     grey = photo @ np.array([0.299, 0.587, 0.114])
     calm = 0.5 * photo + 0.5 * grey[..., None]
@@ -89,7 +102,7 @@ def _draw(sheet, axes, panel):
     if panel.heat is None:
         axes.imshow(_floats(panel.photo))
     else:
-        axes.imshow(overlay(panel.photo, panel.heat, limit=panel.limit))
+        axes.imshow(overlay(panel.photo, panel.heat, scale=panel.scale))
         _draw_scale(sheet, axes, panel)
     if panel.box is not None:
         _draw_box(axes, panel.box)
@@ -100,10 +113,10 @@ def _draw_scale(sheet, axes, panel):
     from matplotlib.colors import Normalize
 
     heat = np.asarray(panel.heat)
-    colours, low, high = _scale(heat, panel.limit)
+    low, high = scale_of(heat) if panel.scale is None else panel.scale
     clipped = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}
     extend = clipped[bool(heat.min() < low), bool(heat.max() > high)]
-    scale = ScalarMappable(Normalize(low, high), colours)
+    scale = ScalarMappable(Normalize(low, high), _colours(low))
     bar = sheet.colorbar(scale, ax=axes, fraction=0.046, pad=0.02, extend=extend)
     bar.ax.tick_params(labelsize=7)
     bar.formatter.set_powerlimits((-2, 3))
@@ -126,20 +139,15 @@ def _draw_bars(axes, panel):
     axes.spines[["top", "right"]].set_visible(False)
     for place, name, value in zip(places, panel.names, panel.values, strict=True):
         axes.annotate(
-            f"{name}  {value:.2f}", (0.02, place), va="center", fontsize=9,
+            f"{name}  {value:.2g}", (0.02, place), va="center", fontsize=9,
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 
 
-def _scale(heat: np.ndarray, limit: float | None) -> tuple[Any, float, float]:
-    """The colour map, and the values at its two ends."""
+def _colours(low: float) -> Any:
     from matplotlib import colormaps
 
-    limit = float(np.max(np.abs(heat))) if limit is None else float(limit)
-    limit = limit if limit > 0 else 1.0
-    if heat.min() < 0:
-        return colormaps["coolwarm"], -limit, limit
-    return colormaps["inferno"], 0.0, limit
+    return colormaps["bwr" if low < 0 else "inferno"]
 
 
 def _floats(photo: ArrayLike) -> np.ndarray:

@@ -18,7 +18,7 @@ Padding = int | tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # Linen traces a parameter's initialiser in every call, and Python is slow at tracing: jit keeps what it has traced.
-_he_normal = jax.jit(nn.initializers.he_normal(), static_argnums=1)
+_he_normal = jax.jit(nn.initializers.variance_scaling(2.0, "fan_in", "normal"), static_argnums=1)
 
 
 class Conv(nn.Module):

@@ -71,7 +71,7 @@ def load(name: str, weights: Any = None, categories: Sequence[str] | None = None
         params, own, source = _read(known, Path(weights) if weights is not None else _published(known))
     outputs = params[known.classifier]["kernel"].shape[-1]
     spec = known.spec._replace(categories=_named(categories if categories is not None else own, outputs))
-    net = from_linen(known.module(outputs), {"params": jax.tree.map(jnp.asarray, params)})
+    net = from_linen(known.module(outputs), {"params": jax.device_put(params)})
     return Model(net, spec, source)
 
 

@@ -37,7 +37,6 @@ _ARCHITECTURES = (
             resize=256,
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
-            interpolation="bicubic",
             cam_layer="_swish2",
             layers=("_blocks.2", "_blocks.4", "_blocks.10", "_swish2"),
         ),

@@ -134,25 +134,22 @@ def _classes(question, scores):
 
 
 def _answer(question, photo, scores, classes, seconds):
-    import jax
-    import jax.numpy as jnp
-
-    import jaxplain as jp
-
-    targets = jp.one_hot(jnp.array(classes), len(scores))
+    one_hot = np.eye(len(scores), dtype=np.float32)
+    targets = one_hot[list(classes)]
     if question.against is not None:
-        targets = targets - jp.one_hot(question.against, len(scores))[None]
+        targets = targets - one_hot[[question.against]]
     x, maps = question.model.prepare(photo), {}
     for name, explain in question.methods.items():
         start = time.perf_counter()
         maps[name] = np.asarray(explain(question.model.net, x, targets))
         seconds[name] = time.perf_counter() - start
-    return Answer(np.asarray(jax.nn.softmax(scores)), scores, classes, question.against, maps, seconds)
+    odds = np.exp(scores - scores.max())
+    return Answer(odds / odds.sum(), scores, classes, question.against, maps, seconds)
 
 
 def _label(categories, answer, index):
     against = "" if answer.against is None else f"\nrather than {categories[answer.against]}"
-    return f"{categories[index]} (p = {answer.probabilities[index]:.2f}){against}"
+    return f"{categories[index]} (p = {answer.probabilities[index]:.2g}){against}"
 
 
 def _top(answer, count=5):
@@ -203,30 +200,32 @@ def _panels(question, answer, photo):
     from jaxplain.render import Bars, Panel
 
     categories, box = question.model.spec.categories, question.model.placement(photo)
-    seen = _seen(photo, box)
+    seen, columns = _seen(photo, box), [_column(question, answer, name) for name in answer.maps]
     top = _top(answer)
     first = [Panel("photograph, and the part\nthat the network sees", np.asarray(photo), box=box)]
     first += [Bars("probabilities", [categories[k] for k in top], [answer.probabilities[k] for k in top])]
     return [
         [
             first[row] if row < len(first) else None,
-            *(_map_panel(question, answer, name, row, seen) for name in answer.maps),
+            *(Panel(f"{name}\n{label}", seen, heats[row], scale=scale) for name, heats, scale in columns),
         ]
-        for row in range(len(answer.classes))
+        for row, label in enumerate(_label(categories, answer, k) for k in answer.classes)
     ]
 
 
-def _map_panel(question, answer, name, row, seen):
-    """One map; of attributions to single pixels a few stand far out, and the colours end before them."""
+def _column(question, answer, name):
+    """A method's maps (K, h, w) to draw, on one scale so that they compare.
+
+    Of attributions to single pixels a few stand far out, and the colours end before them.
+    """
     import jaxplain as jp
     from jaxplain.cli.methods import at_a_layer
-    from jaxplain.render import Panel
 
-    heat, label = answer.maps[name][row], _label(question.model.spec.categories, answer, answer.classes[row])
+    heats = answer.maps[name]
     if at_a_layer(name):
-        return Panel(f"{name} at {question.layer}\n{label}", seen, heat)
-    heat = np.asarray(jp.over_channels(heat)) if heat.ndim == 3 else heat
-    return Panel(f"{name}\n{label}", seen, heat, limit=float(np.percentile(np.abs(heat), 99.5)))
+        return f"{name} at {question.layer}", heats, jp.scale_of(heats)
+    heats = heats.sum(-1) if heats.ndim == 4 else heats
+    return name, heats, jp.scale_of(heats, percentile=99.5)
 
 
 def _seen(photo, box, side=448):
