@@ -35,14 +35,14 @@ class Bars(NamedTuple):
     values: Sequence[float]
 
 
-def scale_of(heats: ArrayLike, percentile: float = 100) -> tuple[float, float]:
-    """The scale of one map or of several that are to be compared: symmetric about 0 if any value is negative.
+def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float = 100) -> tuple[float, float]:
+    """The scale of a map: symmetric about 0 if it is signed, by default if any value is negative.
 
-    Its end is the largest |value|, or the given percentile of them.
+    It ends at the largest |value|, or at the given percentile of them.
     """
-    heats = np.asarray(heats)
-    high = float(np.percentile(np.abs(heats), percentile)) or 1.0
-    return (-high if heats.min() < 0 else 0.0), high
+    heat = np.asarray(heat)
+    high = float(np.percentile(np.abs(heat), percentile)) or 1.0
+    return (-high if (heat.min() < 0 if signed is None else signed) else 0.0), high
 
 
 def overlay(

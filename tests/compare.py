@@ -7,8 +7,8 @@ import numpy as np
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
-    """Asserts that two pytrees of arrays have one structure and shapes and are finite, and that each array differs by at
-    most `tolerance` times the largest |expected| in it."""
+    """Asserts that two pytrees of arrays are finite, have one structure and the same shapes, and differ, array by array,
+    by at most `tolerance` times the largest |expected|."""
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)

@@ -1,4 +1,4 @@
-"""The table of explainers. A new explainer is one row here; tests/test_conformance.py puts every row through every property.
+"""The table of explainers: a new one is one row here, and test_conformance.py puts every row through every property.
 
 An oracle computes the row's map in numpy, as literally as its paper states it, from `backprop(x, replace)`, which
 returns (outputs, activations, gradients) of a tiny net, and the name of the layer. `lacks` names the properties that a

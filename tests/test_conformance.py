@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compare import assert_close
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from table import TABLE, Row
+from table import TABLE
 
 import jaxplain as jp
 

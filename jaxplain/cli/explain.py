@@ -207,14 +207,14 @@ def _panels(question, answer, photo):
     return [
         [
             first[row] if row < len(first) else None,
-            *(Panel(f"{name}\n{label}", seen, heats[row], scale=scale) for name, heats, scale in columns),
+            *(Panel(f"{name}\n{label}", seen, heats[row], scale=scales[row]) for name, heats, scales in columns),
         ]
         for row, label in enumerate(_label(categories, answer, k) for k in answer.classes)
     ]
 
 
 def _column(question, answer, name):
-    """A method's maps (K, h, w) to draw, on one scale so that they compare.
+    """A method's title, its maps (K, h, w) to draw, and their scales, which are all signed or all not.
 
     Of attributions to single pixels a few stand far out, and the colours end before them.
     """
@@ -222,10 +222,10 @@ def _column(question, answer, name):
     from jaxplain.cli.methods import at_a_layer
 
     heats = answer.maps[name]
-    if at_a_layer(name):
-        return f"{name} at {question.layer}", heats, jp.scale_of(heats)
     heats = heats.sum(-1) if heats.ndim == 4 else heats
-    return name, heats, jp.scale_of(heats, percentile=99.5)
+    title, percentile = (f"{name} at {question.layer}", 100) if at_a_layer(name) else (name, 99.5)
+    signed = bool(heats.min() < 0)
+    return title, heats, [jp.scale_of(heat, signed=signed, percentile=percentile) for heat in heats]
 
 
 def _seen(photo, box, side=448):

@@ -169,7 +169,7 @@ def named(module, name):
 class Pickler(pickle._Pickler):
     """Writes what `named` returns by name alone, and storages as torch does."""
 
-    def save_global(self, obj, name=None):  # noqa: ARG002
+    def save_global(self, obj, name=None):
         self.write(f"c{obj.__module__}\n{obj.__qualname__}\n".encode())
 
     def persistent_id(self, obj):
