@@ -35,7 +35,7 @@ class Bars(NamedTuple):
     values: Sequence[float]
 
 
-def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float = 100) -> tuple[float, float]:
+def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float = 100.0) -> tuple[float, float]:
     """The scale of a map: symmetric about 0 if it is signed, by default if any value is negative.
 
     It ends at the largest |value|, or at the given percentile of them.
@@ -80,7 +80,7 @@ def figure(
     sheet = Figure(figsize=size, layout="constrained", dpi=130)
     canvas = FigureCanvasAgg(sheet)
     if title:
-        sheet.suptitle(title, fontsize=9)
+        sheet.suptitle(title, fontsize=9, parse_math=False)
     grid = sheet.subplots(len(rows), columns, squeeze=False)
     for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
         _draw(sheet, axes, panel)
@@ -94,7 +94,7 @@ def _draw(sheet, axes, panel):
     if panel is None:
         axes.set_axis_off()
         return
-    axes.set_title(panel.title, fontsize=9)
+    axes.set_title(panel.title, fontsize=9, parse_math=False)
     if isinstance(panel, Bars):
         _draw_bars(axes, panel)
         return
@@ -139,7 +139,7 @@ def _draw_bars(axes, panel):
     axes.spines[["top", "right"]].set_visible(False)
     for place, name, value in zip(places, panel.names, panel.values, strict=True):
         axes.annotate(
-            f"{name}  {value:.2g}", (0.02, place), va="center", fontsize=9,
+            f"{name}  {value:.2g}", (0.02, place), va="center", fontsize=9, parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ A net's outputs are one vector (n,). A target has the same shape, and the score 
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -15,7 +16,7 @@ def one_hot(k: ArrayLike, n: int) -> Float[Array, "*k n"]:
 
     Raises ValueError where k is known and not in 0..n-1.
     """
-    if not isinstance(k, jax.core.Tracer):
+    if not isinstance(k, Tracer):
         known = jnp.asarray(k)
         if not jnp.issubdtype(known.dtype, jnp.integer):
             raise ValueError(f"k is {k!r}, but one_hot takes the integer index of an output.")

@@ -121,15 +121,16 @@ def chunked(f: Explain, size: int, per_image: Sequence[str] = ()) -> Explain:
 
 def _batch_size(X: ArrayLike, others: Any) -> int:
     """The length of the leading axis that a batch's arguments share."""
-    if jnp.ndim(X) != 4 or not len(X):
-        raise ValueError(f"X has shape {jnp.shape(X)}, but a batch of images (B, H, W, 3) is expected.")
+    shape = jnp.shape(X)
+    if len(shape) != 4 or not shape[0]:
+        raise ValueError(f"X has shape {shape}, but a batch of images (B, H, W, 3) is expected.")
     for other in jax.tree.leaves(others):
-        if not jnp.ndim(other) or len(other) != len(X):
+        if jnp.shape(other)[:1] != shape[:1]:
             raise ValueError(
-                f"An argument has shape {jnp.shape(other)} beside a batch of {len(X)} images, but each image needs its "
-                f"own along a leading axis: jnp.broadcast_to(target, ({len(X)}, n)) gives all images the same target."
+                f"An argument has shape {jnp.shape(other)} beside a batch of {shape[0]} images, but each image needs "
+                f"its own along a leading axis: jnp.broadcast_to(target, ({shape[0]}, n)) gives all the same target."
             )
-    return len(X)
+    return shape[0]
 
 
 def _own_keys(key, count):

@@ -106,38 +106,42 @@ def clip(x: Array, maximum: float) -> Array:
     return jnp.where((x > 0) & (x < maximum), x, jnp.clip(lax.stop_gradient(x), 0, maximum))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: Array, kernel: Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
     """Convolution of (B, H, W, C) with (kh, kw, C, D): (B, h, w, D).
 
     Its gradient by x is written as an ordinary convolution: the form that differentiation makes leaves the fast path of
-    XLA's CPU backend inside loops.
+    XLA's CPU backend inside loops. So it has no forward-mode derivative.
     """
+    return _convolve(x, kernel, stride, padding)
+
+
+def _plain(x, kernel, stride, padding):
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
-def _convolve_forward(x, kernel, stride, padding):
-    return convolve(x, kernel, stride, padding), (x, kernel)
+def _forward(x, kernel, stride, padding):
+    return _plain(x, kernel, stride, padding), (x, kernel)
 
 
-def _convolve_backward(stride, padding, saved, g):
+def _backward(stride, padding, saved, g):
     x, kernel = saved
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    (by_kernel,) = jax.linear_transpose(lambda kernel: _plain(x, kernel, stride, padding), kernel)(g)
+    return _by_x(g, kernel, x.shape, stride, padding), by_kernel
+
+
+def _by_x(g, kernel, shape, stride, padding):
+    """The gradient g (B, h, w, D) spread apart by the stride, convolved with the kernel turned round."""
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
     reach = []
     for axis in (0, 1):
         low = kernel.shape[axis] - 1 - padding[axis][0]
-        covered = (g.shape[1 + axis] - 1) * stride + 1
-        reach.append((low, x.shape[1 + axis] - covered - low + kernel.shape[axis] - 1))
-    dx = lax.conv_general_dilated(g, flipped, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=_LAYOUT)
-
-    def of_kernel(kernel):
-        return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
-
-    (dkernel,) = jax.linear_transpose(of_kernel, kernel)(g)
-    return dx, dkernel
+        spread = (g.shape[1 + axis] - 1) * stride + 1
+        reach.append((low, shape[1 + axis] - spread - low + kernel.shape[axis] - 1))
+    return lax.conv_general_dilated(g, turned, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=_LAYOUT)
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+_convolve = jax.custom_vjp(_plain, nondiff_argnums=(2, 3))
+_convolve.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
@@ -145,11 +149,12 @@ def depthwise(x: Array, kernel: Array, stride: int, padding: tuple[tuple[int, in
     """Each channel of (B, H, W, C) with its own window of (kh, kw, 1, C), as a sum of shifted products."""
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     h, w = ((x.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in (0, 1))
-    return sum(
+    products = (
         _strided(_strided(x, 1, i, h, stride), 2, j, w, stride) * kernel[i, j][None, None]
         for i in range(kernel.shape[0])
         for j in range(kernel.shape[1])
     )
+    return functools.reduce(jnp.add, products)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3), inline=True)

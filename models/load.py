@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,9 +58,9 @@ def load(name: str, weights: Any = None, categories: Sequence[str] | None = None
     """The network of that name with weights.
 
     `weights` is None for the published ones, where they are installed; a path to a state dict (.pth, .safetensors) or
-    to a converted folder; or a jax key for random ones, for tests and benchmarks. The number of outputs comes from the
-    weights. `categories` are the outputs' names: by default those stored with the weights, ImageNet's for 1,000 outputs
-    and "class 0" to "class n-1" otherwise.
+    to a converted folder; a live torch module or its state dict; or a jax key for random ones, for tests and
+    benchmarks. The number of outputs comes from the weights. `categories` are the outputs' names: by default those
+    stored with the weights, ImageNet's for 1,000 outputs and "class 0" to "class n-1" otherwise.
 
         model = load("efficientnet_lite0")
         x = model.prepare("cat.jpg")
@@ -68,7 +69,7 @@ def load(name: str, weights: Any = None, categories: Sequence[str] | None = None
     if _is_key(weights):
         params, own, source = _random(known, weights), None, Weights("random", None)
     else:
-        params, own, source = _read(known, Path(weights) if weights is not None else _published(known))
+        params, own, source = _read(known, _published(known) if weights is None else weights)
     outputs = params[known.classifier]["kernel"].shape[-1]
     spec = known.spec._replace(categories=_named(categories if categories is not None else own, outputs))
     net = from_linen(known.module(outputs), {"params": jax.device_put(params)})
@@ -101,8 +102,11 @@ def _random(known, key):
     return jax.tree.map(lambda s: leaf(s.shape), variables["params"])
 
 
-def _read(known, path):
-    """(parameters, categories or None, Weights) of a state dict or a converted folder."""
+def _read(known, weights):
+    """(parameters, categories or None, Weights) of a state dict, wherever it is, or a converted folder."""
+    if not isinstance(weights, str | os.PathLike):
+        return convert(weights, known.spec.name), None, Weights(f"a live {type(weights).__name__}", None)
+    path = Path(weights)
     if not path.is_dir():
         return convert(path, known.spec.name), None, Weights(path.name, sha256(path))
     params, record = restore(path)

@@ -179,6 +179,8 @@ def _decoding(name: str) -> Iterator[None]:
         yield
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not an image that Pillow can read; convert it to PNG or JPEG.") from error
+    except PermissionError as error:
+        raise ValueError(f"{name} may not be read by this user; change its permissions.") from error
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{name} is too large, expected at most 100 megapixels and Pillow's own limit; shrink it first."

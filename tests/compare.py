@@ -7,8 +7,10 @@ import numpy as np
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
-    """Asserts that two pytrees of arrays are finite, have one structure and the same shapes, and differ, array by array,
-    by at most `tolerance` times the largest |expected|."""
+    """Asserts that two pytrees of arrays are finite, and have one structure, the same shapes and close values.
+
+    Each array may differ by `tolerance` times its largest |expected|.
+    """
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)

@@ -21,7 +21,7 @@ def convert(source: Any, model: str) -> dict:
     if model not in TABLES:
         raise ValueError(f"{model} has no conversion table, expected one of {', '.join(TABLES)}: add one to tables.py")
     state_dict = read_state_dict(source)
-    bias = state_dict.get(source_of(f"{network.classifier}/bias", TABLES[model]))
+    bias = state_dict.get(source_of(f"{network.classifier}/bias", TABLES[model]) or "")
     classes = bias.size if bias is not None and bias.size else 1000  # a missing classifier is reported with the rest
     try:
         return assemble(state_dict, TABLES[model], _shapes(network.module(classes), network.spec.input_size))

@@ -40,6 +40,8 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
         return _reader(path)(path)
     except BadFileError as error:
         raise ValueError(f"{path} {error}") from error
+    except PermissionError as error:
+        raise ValueError(f"{path} may not be read by this user; change its permissions") from error
     except Exception as error:  # a damaged pickle, zip or header can end in any of them
         raise ValueError(f"{path} is damaged or cut short ({type(error).__name__}: {error}); get it again") from error
 

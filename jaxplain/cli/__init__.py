@@ -1,20 +1,24 @@
 """The command line: each command parses, calls the library and prints."""
 
+import io
 import os
 import sys
+import warnings
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import typer
 
+from jaxplain.cli.errors import say
 from jaxplain.cli.explain import explain
 from jaxplain.cli.layers import layers
 from jaxplain.cli.models import models
 
 app = typer.Typer(
-    help="Shows what image classifiers look at.",
-    no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -22,16 +26,47 @@ for command in (explain, layers, models):
     app.command()(command)
 
 
+@app.callback(invoke_without_command=True)
+def jaxplain(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Show what image classifiers look at.
+
+    For a start: jaxplain explain sample:chelsea
+    """
+    if show_version:
+        print(f"jaxplain {version('jaxplain')}", flush=True)
+        raise typer.Exit
+
+
 def main() -> None:
     """Runs the command line, with compiled functions kept in the user's cache folder from one run to the next."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what the terminal's encoding has not
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(_cache_folder() / "compiled"))
+        jax.config.update("jax_compilation_cache_dir", _cache_folder())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    sys.exit(_status())
+
+
+def _status():
+    """The exit status of the command, which is told in one sentence if it cannot be understood."""
     try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return app(sys.argv[1:] or ["--help"], prog_name="jaxplain", standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "jaxplain"
+        say(f"{error.format_message().rstrip('.')}; see `{command} --help`.")
+        return 2
 
 
 def _cache_folder():
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxplain"
+    """The folder for compiled functions, or None where there is no place for it."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxplain" / "compiled"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return None
+    return str(folder) if os.access(folder, os.W_OK) else None

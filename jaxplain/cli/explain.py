@@ -1,5 +1,7 @@
 """jaxplain explain: photographs explained, as figures, raw maps and records."""
 
+import difflib
+import itertools
 import json
 import os
 import sys
@@ -13,7 +15,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from jaxplain.cli.errors import fail, told
+from jaxplain.cli.errors import fail, say, told, writing
+from jaxplain.cli.methods import METHODS, at_a_layer, compiled, outputs
+from jaxplain.cli.tables import show
 
 
 class Question(NamedTuple):
@@ -38,48 +42,61 @@ class Answer(NamedTuple):
 
 
 def explain(
-    images: Annotated[list[str], typer.Argument(help="Image files, or sample:chelsea, sample:coffee ...")],
-    model: Annotated[str, typer.Option(help="A network, as `jaxplain models` lists them.")] = "efficientnet_lite0",
-    weights: Annotated[Path | None, typer.Option(help="A .pth, a .safetensors or a converted folder.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Explainer, repeatable; grad_cam if none is given.")] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer of class activation maps; see `jaxplain layers`.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Class name or index, repeatable; default: top.")] = None,
-    against: Annotated[str | None, typer.Option(help="Ask why the target rather than this class.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")
+    ] = "efficientnet_lite0",
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="A .pth, a .safetensors or a converted folder; default: published ones."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"Repeatable; default: grad_cam. There is {', '.join(METHODS)}."),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layer of class activation maps; see `jaxplain layers MODEL`.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="CLASS", help="Name or index, repeatable; default: the top prediction.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Explain why the target rather than this class.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("out"),
 ) -> None:
-    """Explain photographs: a figure (.png), the raw maps (.npz) and a record (.json) for each."""
+    """Explain photographs.
+
+    Prints each image's top five classes, and writes a figure (.png), the raw maps (.npz) and a record (.json).
+    """
     from jaxplain.models.preprocess import open_image
 
+    images = list(dict.fromkeys(images))
+    paths = [out / stem for stem in _stems(images)]
     with told():
         question = _question(model, weights, method or ["grad_cam"], layer, target, against)
-        _writable(out)
+        _try(out)
+        _spare(images, paths)
     failures = []
-    for image, stem in _progress(list(zip(images, _stems(images), strict=True))):
+    for image, path in _progress(list(zip(images, paths, strict=True))):
         try:
             photo = open_image(image)
-            scores, seconds = _predict(question.model, photo)
-            classes = _classes(question, scores)
+            answer = _answer(question, photo)
+            _write(question, answer, photo, image, path)
         except (ValueError, OSError) as error:
-            failures.append(error)
+            failures.append((image, error))
             continue
-        answer = _answer(question, photo, scores, classes, seconds)
         _print_table(image, question.model.spec.categories, answer)
-        with told():
-            _write(question, answer, photo, image, out / stem)
+        print(f"{path}.png, .npz and .json written", flush=True)
     _report(failures, len(images))
 
 
 def _question(model, weights, methods, layer, targets, against):
-    import jax
-
-    from jaxplain.cli.methods import compiled
     from jaxplain.models import load
     from jaxplain.models.categories import find
-    from jaxplain.net import view
 
     loaded = load(model, weights)
-    layer = layer or loaded.spec.cam_layer
-    jax.eval_shape(lambda net, x: view(net, layer, x)[0], loaded.net, loaded.spec.image)  # an unknown layer is told now
+    layer = _layer(loaded, layer or loaded.spec.cam_layer, methods)
     functions = {name: compiled(name, layer) for name in methods}
     chosen = tuple(dict.fromkeys(find(t, loaded.spec.categories) for t in targets)) if targets else None
     rival = None if against is None else find(against, loaded.spec.categories)
@@ -88,38 +105,77 @@ def _question(model, weights, methods, layer, targets, against):
     return Question(loaded, functions, layer, chosen, rival)
 
 
-def _writable(out):
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass
+def _layer(model, layer, methods):
+    """The layer, if there is one of that name and the methods can make maps of it."""
+    import jaxplain as jp
+
+    sites, listed = jp.layers(model.net, model.spec.image), f"`jaxplain layers {model.spec.name}` lists them"
+    if layer not in sites:
+        near = difflib.get_close_matches(layer, sites, cutoff=0.4) or list(sites)[-3:]
+        raise ValueError(f"There is no layer {layer!r}; near are {', '.join(near)}, and {listed}.")
+    if len(sites[layer].shape) != 3 and any(map(at_a_layer, methods)):
+        raise ValueError(f"Layer {layer!r} has no height and width to make a map of; choose another, {listed}.")
+    return layer
+
+
+def _try(out):
+    """Whether the folder, or the nearest one above it, can be written to; nothing is left in either."""
+    with writing(out):
+        nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+
+
+def _spare(images, paths):
+    """Refuses to write a figure over one of the photographs."""
+    photographs = {os.path.realpath(image) for image in images}
+    for path in paths:
+        if os.path.realpath(f"{path}.png") in photographs:
+            raise ValueError(f"{path}.png is one of the images, and a figure would replace it; name another --out.")
 
 
 def _stems(images):
-    """A file name for each image, numbered where two images have the same name."""
-    stems = []
+    """A file name for each image, numbered where several would be the same on some file system."""
+    stems = {}
     for image in images:
         stem = image.removeprefix("sample:") if image.startswith("sample:") else Path(image).stem
-        count = sum(stem == s.partition("~")[0] for s in stems)
-        stems.append(f"{stem}~{count + 1}" if count else stem)
-    return stems
+        numbered = (f"{stem}~{number}" for number in itertools.count(2))
+        unused = next(name for name in itertools.chain([stem], numbered) if name.casefold() not in stems)
+        stems[unused.casefold()] = unused
+    return list(stems.values())
 
 
 def _progress(work):
+    """The work, one after another, with a bar on stderr if there is more than one."""
     if len(work) == 1:
-        return work
+        yield from work
+        return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    return track(work, "Explaining", console=Console(stderr=True))
+    columns = TextColumn("Explaining"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    # A bar redirects stdout to keep above it what is printed there, which must not happen to what goes to a file.
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
+        yield from progress.track(work)
 
 
-def _predict(model, photo):
-    import jax
+def _answer(question, photo):
+    net, x, seconds = question.model.net, question.model.prepare(photo), {}
 
-    x = model.prepare(photo)
-    start = time.perf_counter()
-    scores = np.asarray(jax.jit(lambda net, x: net(x))(model.net, x))
-    return scores, {"prediction": time.perf_counter() - start}
+    def timed(name, f, *args):
+        start = time.perf_counter()
+        result = np.asarray(f(*args))
+        seconds[name] = time.perf_counter() - start
+        return result
+
+    scores = timed("prediction", outputs, net, x)
+    classes = _classes(question, scores)
+    one_hot = np.eye(len(scores), dtype=np.float32)
+    rival = 0 if question.against is None else one_hot[[question.against]]
+    targets = one_hot[list(classes)] - rival
+    maps = {name: timed(name, method, net, x, targets) for name, method in question.methods.items()}
+    odds = np.exp(scores - scores.max())
+    return Answer(odds / odds.sum(), scores, classes, question.against, maps, seconds)
 
 
 def _classes(question, scores):
@@ -133,20 +189,6 @@ def _classes(question, scores):
     return (top,)
 
 
-def _answer(question, photo, scores, classes, seconds):
-    one_hot = np.eye(len(scores), dtype=np.float32)
-    targets = one_hot[list(classes)]
-    if question.against is not None:
-        targets = targets - one_hot[[question.against]]
-    x, maps = question.model.prepare(photo), {}
-    for name, explain in question.methods.items():
-        start = time.perf_counter()
-        maps[name] = np.asarray(explain(question.model.net, x, targets))
-        seconds[name] = time.perf_counter() - start
-    odds = np.exp(scores - scores.max())
-    return Answer(odds / odds.sum(), scores, classes, question.against, maps, seconds)
-
-
 def _label(categories, answer, index):
     against = "" if answer.against is None else f"\nrather than {categories[answer.against]}"
     return f"{categories[index]} (p = {answer.probabilities[index]:.2g}){against}"
@@ -157,42 +199,37 @@ def _top(answer, count=5):
 
 
 def _print_table(image, categories, answer):
-    from rich.console import Console
-    from rich.table import Table
-
     top = _top(answer)
-    table = Table("", "class", "index", "probability", "logit", title=image)
-    for index in [*top, *[k for k in answer.classes if k not in top]]:
-        numbers = f"{answer.probabilities[index]:.3f}", f"{answer.scores[index]:.2f}"
-        table.add_row("explained" if index in answer.classes else "", categories[index], str(index), *numbers)
-    Console().print(table)
+
+    def row(k):
+        numbers = f"{answer.probabilities[k]:.3f}", f"{answer.scores[k]:.2f}"
+        return categories[k], str(k), *numbers, "yes" if k in answer.classes else ""
+
+    rows = map(row, [*top, *(k for k in answer.classes if k not in top)])
+    show(("class", "index", "probability", "logit", "explained"), rows, title=image)
 
 
 def _write(question, answer, photo, image, path):
-    """The figure, the maps and the record, each whole or not at all."""
+    """The figure, the maps and the record: all three or none."""
     import jaxplain as jp
 
     named = {f"{name}_{k}": answer.maps[name][i] for name in answer.maps for i, k in enumerate(answer.classes)}
-    jp.figure(_panels(question, answer, photo), title=_title(question, image), path=f"{path}.png")
-    _replace(f"{path}.npz", lambda file: np.savez_compressed(file, **named))
     record = json.dumps(_record(question, answer, photo, image), indent=2, ensure_ascii=False)
-    _replace(f"{path}.json", lambda file: file.write(record.encode()))
-    print(f"{path}.png, .npz and .json written")
-
-
-def _replace(path, write):
-    beside = f"{path}.{os.getpid()}"
-    try:
-        with open(beside, "wb") as file:
-            write(file)
-        os.replace(beside, path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            beside = Path(folder) / path.name
+            jp.figure(_panels(question, answer, photo), title=_title(question, image), path=f"{beside}.png")
+            np.savez_compressed(f"{beside}.npz", **named)
+            # A surrogate, which stands for a byte of a file name that is no UTF-8, is escaped as JSON does it.
+            Path(f"{beside}.json").write_text(record, encoding="utf-8", errors="backslashreplace")
+            for kind in ("png", "npz", "json"):
+                os.replace(f"{beside}.{kind}", f"{path}.{kind}")
 
 
 def _title(question, image):
-    weights = question.model.weights.source
-    return f"{Path(image).name}  ·  {question.model.spec.name}  ·  {weights}"
+    name = Path(image).name.encode(errors="replace").decode()
+    return f"{name}  ·  {question.model.spec.name}  ·  {question.model.weights.source}"
 
 
 def _panels(question, answer, photo):
@@ -219,11 +256,10 @@ def _column(question, answer, name):
     Of attributions to single pixels a few stand far out, and the colours end before them.
     """
     import jaxplain as jp
-    from jaxplain.cli.methods import at_a_layer
 
     heats = answer.maps[name]
     heats = heats.sum(-1) if heats.ndim == 4 else heats
-    title, percentile = (f"{name} at {question.layer}", 100) if at_a_layer(name) else (name, 99.5)
+    title, percentile = (f"{name} at {question.layer}", 100.0) if at_a_layer(name) else (name, 99.5)
     signed = bool(heats.min() < 0)
     return title, heats, [jp.scale_of(heat, signed=signed, percentile=percentile) for heat in heats]
 
@@ -234,13 +270,14 @@ def _seen(photo, box, side=448):
 
 
 def _record(question, answer, photo, image):
-    from jaxplain.cli.methods import at_a_layer
-
     spec = question.model.spec
 
     def row(k):
         values = {"probability": float(answer.probabilities[k]), "logit": float(answer.scores[k])}
         return {"index": k, "class": spec.categories[k]} | values
+
+    def score(k):
+        return float(answer.scores[k] - (0 if answer.against is None else answer.scores[answer.against]))
 
     return {
         "image": image,
@@ -249,7 +286,7 @@ def _record(question, answer, photo, image):
         "model": spec.name,
         "weights": question.model.weights._asdict(),
         "methods": {name: {"layer": question.layer if at_a_layer(name) else None} for name in answer.maps},
-        "targets": [row(k) for k in answer.classes],
+        "targets": [row(k) | {"score": score(k)} for k in answer.classes],
         "against": None if answer.against is None else row(answer.against),
         "predictions": [row(k) for k in _top(answer)],
         "maps": "in the .npz, named METHOD_INDEX: raw, signed, at the method's own resolution",
@@ -262,8 +299,8 @@ def _report(failures, count):
     if not failures:
         return
     if count == 1:
-        fail(failures[0])
-    print(f"jaxplain: {len(failures)} of {count} images could not be explained:", file=sys.stderr)
-    for error in failures:
-        print(f"  {error}", file=sys.stderr)
+        fail(failures[0][1])
+    say(f"{len(failures)} of {count} images could not be explained:")
+    for image, error in failures:
+        say(error if image in str(error) else f"{image}: {error}")
     raise typer.Exit(1)

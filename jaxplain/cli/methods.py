@@ -1,4 +1,4 @@
-"""The explainers that the command line offers, by name."""
+"""What the command line computes: a network's outputs, and the explainers by name."""
 
 import difflib
 import functools
@@ -23,6 +23,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "integrated_gradients": functools.partial(jp.integrated_gradients, chunk=10),
 }
 
+outputs = jax.jit(lambda net, x: net(x))
+
 
 def method(name: str) -> Callable[..., Any]:
     """The explainer of that name; ValueError with the nearest names where there is none."""
@@ -38,6 +40,7 @@ def at_a_layer(name: str) -> bool:
     return layer is not None and layer.default is inspect.Parameter.empty
 
 
+@functools.cache
 def compiled(name: str, layer: str) -> Callable[..., Any]:
     """The method for several targets (K, n) of one image: f(net, x, targets) -> maps (K, ...)."""
     options = {"layer": layer} if at_a_layer(name) else {}

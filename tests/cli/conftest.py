@@ -1,0 +1,93 @@
+"""Running the command line: in this process where that is enough, as a program of its own where it is not."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+PROGRAM = Path(sys.executable).with_name("jaxplain")
+
+
+class Result(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(*arguments):
+    """The command in this process."""
+    from jaxplain.cli import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        mock.patch.object(sys, "argv", ["jaxplain", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return Result(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+def program(*arguments, cwd=None, **environment):
+    """The command as a program of its own."""
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def compiled_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def compiled_functions(compiled_folder):
+    """JAX's persistent cache in a folder of the tests, shared with the programs that they start."""
+    options = {"jax_compilation_cache_dir": str(compiled_folder), "jax_persistent_cache_min_compile_time_secs": 0.1}
+    before = {name: getattr(jax.config, name) for name in options}
+    for settings in (options, before):
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        if settings is options:
+            yield
+
+
+@pytest.fixture(name="run", scope="session")
+def run_fixture():
+    return run
+
+
+@pytest.fixture(name="program", scope="session")
+def program_fixture(compiled_folder):
+    """`program`, with a cache of compiled functions that the tests share."""
+
+    def shared(*arguments, cwd=None, **environment):
+        return program(*arguments, cwd=cwd, **({"JAX_COMPILATION_CACHE_DIR": str(compiled_folder)} | environment))
+
+    return shared
+
+
+@pytest.fixture(scope="session")
+def program_path():
+    return PROGRAM

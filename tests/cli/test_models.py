@@ -1,0 +1,78 @@
+"""jaxplain models, and the command line as a whole."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import jax
+import pytest
+
+from jaxplain.cli import _cache_folder
+from jaxplain.models import available
+
+
+def test_lists_every_network_with_its_size_and_weights(run):
+    status, out, err = run("models")
+    assert (status, err) == (0, "")
+    for name, weights in available().items():
+        (row,) = (line for line in out.splitlines() if f" {name} " in line)
+        assert ("here" in row) == (weights is not None)
+    (row,) = (line for line in out.splitlines() if "resnet50" in line)
+    assert "224 x 224" in row
+    assert "25.5 M" in row  # torchvision's 25,557,032 less BatchNorm's 53,120, plus the 26,560 biases that it folds to
+
+
+def test_narrow_terminals_fold_what_they_cannot_hold(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    _, out, _ = run("models")
+    assert max(map(len, out.splitlines())) <= 40
+    assert "…" not in out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_names_the_commands_and_a_first_step(run, arguments):
+    status, out, err = run(*arguments)
+    assert (status, err) == (0, "")
+    for word in ("explain", "layers", "models", "jaxplain explain sample:chelsea"):
+        assert word in out
+
+
+def test_help_of_explain_names_every_option_and_method(run):
+    from jaxplain.cli.methods import METHODS
+
+    status, out, err = run("explain", "--help")
+    assert (status, err) == (0, "")
+    for word in ("--model", "--weights", "--method", "--layer", "--target", "--against", "--out", "IMAGE", *METHODS):
+        assert word in out
+
+
+def test_version(run):
+    assert run("--version") == (0, f"jaxplain {version('jaxplain')}\n", "")
+
+
+def test_compiled_functions_go_to_the_users_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert _cache_folder() == str(tmp_path / "cache" / "jaxplain" / "compiled")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _cache_folder() == str(tmp_path / ".cache" / "jaxplain" / "compiled")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_no_cache_where_there_is_no_place_for_it(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert _cache_folder() is None
+
+
+def test_the_library_sets_no_cache():
+    code = "import jax, jaxplain, jaxplain.models; print(jax.config.jax_compilation_cache_dir)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
+def test_parameters_are_those_of_the_network(run):
+    from jaxplain.models import outline
+
+    (row,) = (line for line in run("models").out.splitlines() if "efficientnet_lite0" in line)
+    count = sum(leaf.size for leaf in jax.tree.leaves(outline("efficientnet_lite0")))
+    assert f" {count / 1e6:.1f} M " in row

