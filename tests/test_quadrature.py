@@ -70,7 +70,7 @@ def test_wrong_rules_and_steps_raise(rule, steps, says):
 
 
 @given(st.integers(1, 7), st.data())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 def test_weighted_sum_is_the_plain_loop_for_every_chunk(count, data):
     chunk = data.draw(st.one_of(st.none(), st.integers(1, count + 1)))
     draw = np.random.default_rng(data.draw(st.integers(0, 1000)))
@@ -93,7 +93,7 @@ def test_weighted_sum_is_the_plain_loop_for_every_chunk(count, data):
 
 
 def test_every_item_is_used_once_whatever_the_chunk():
-    for chunk in (None, *range(1, 9)):
+    for chunk in (None, 1, 3, 7, 8):
         result = weighted_sum(lambda i: jax.nn.one_hot(i, 7), jnp.arange(7), np.arange(1, 8), chunk)
         assert_close(result, np.arange(1, 8), 0)
 

