@@ -5,7 +5,7 @@ functions, such as `nn.relu(x)`, are invisible: wrap the function in a small nam
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.tree_util import Partial
@@ -21,7 +21,7 @@ def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_opti
 
         net = from_linen(CNN(), variables)          # variables as module.init returned them
     """
-    return Partial(_linen(module, batched, tuple(sorted(call_options.items()))), variables)
+    return Partial(_linen(_Key(module), batched, tuple(sorted(call_options.items()))), variables)
 
 
 def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Net:
@@ -32,25 +32,40 @@ def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Net:
     from flax import nnx
 
     graph, state = nnx.split(module)
-    return Partial(_nnx(batched, tuple(sorted(call_options.items()))), graph, state)
+    return Partial(_nnx(batched, tuple(sorted(call_options.items()))), graph, _copied(state))
+
+
+class _Key(NamedTuple):
+    """A module as a key: equal modules are one key, also where a field, such as a list of layers, has no hash."""
+
+    module: Any
+
+    def __hash__(self):
+        return hash(type(self.module))
 
 
 @functools.cache  # one function per module: jit knows a function by its identity
-def _linen(module, batched, call_options):
+def _linen(key, batched, call_options):
     from flax import linen
 
     def apply(variables, x, site=untouched):
         check_image(x)
-        add, strip = _batch_axis(batched)
+        add, tapped = _sites(batched, site)
+        inside = []  # the modules whose calls have not returned: a call of super().__call__ is not another output
 
         def tap(call, args, kwargs, context):
-            out = call(*args, **kwargs)
-            if context.method_name != "__call__" or not context.module.path or not isinstance(out, jax.Array):
-                return out
-            return add(site(".".join(context.module.path), strip(out)))
+            path = context.module.path
+            if context.method_name != "__call__" or not path or path in inside:
+                return call(*args, **kwargs)
+            inside.append(path)
+            try:
+                out = call(*args, **kwargs)
+            finally:
+                inside.pop()
+            return tapped(".".join(path), out)
 
         with linen.intercept_methods(tap):
-            return strip(_vector(module.apply(variables, add(x), **dict(call_options))))
+            return _outputs(key.module.apply(variables, add(x), **dict(call_options)), batched)
 
     return apply
 
@@ -61,60 +76,54 @@ def _nnx(batched, call_options):
 
     def apply(graph, state, x, site=untouched):
         check_image(x)
-        add, strip = _batch_axis(batched)
-        module = nnx.merge(graph, state)
-        _wrap_submodules(module, lambda name, out: add(site(name, strip(out))))
-        return strip(_vector(module(add(x), **dict(call_options))))
+        add, tapped = _sites(batched, site)
+        module = nnx.merge(graph, _copied(state))
+        for path, node in nnx.iter_modules(module):
+            if path and callable(node):
+                _tap_calls(node, ".".join(map(str, path)), tapped)
+        return _outputs(module(add(x), **dict(call_options)), batched)
 
     return apply
 
 
-def _wrap_submodules(module, tap):
-    """Replaces each submodule, which is a copy of the user's, by a callable that passes its output through `tap`."""
-    from flax import nnx
-
-    submodules = [(path, node) for path, node in nnx.iter_modules(module) if path]
-    for path, node in sorted(submodules, key=lambda item: -len(item[0])):
-        *parents, name = path
-        parent = module
-        for part in parents:
-            parent = _child(parent, part)
-        _set_child(parent, name, _Tapped(node, ".".join(map(str, path)), tap))
+def _tap_calls(module, name, tapped):
+    """Passes what the module's calls return through `tapped`. It is a copy of the user's, and keeps its type."""
+    object.__setattr__(module, "__class__", _calls_tapped(type(module)))
+    object.__setattr__(module, "_jaxplain_tap", functools.partial(tapped, name))
 
 
-class _Tapped:
-    """A submodule whose calls are seen; everything else is passed on to it."""
+@functools.cache
+def _calls_tapped(kind):
+    def call(self, *args, **kwargs):
+        return self._jaxplain_tap(kind.__call__(self, *args, **kwargs))
 
-    def __init__(self, module, name, tap):
-        self._module, self._name, self._tap = module, name, tap
-
-    def __call__(self, *args, **kwargs):
-        out = self._module(*args, **kwargs)
-        return self._tap(self._name, out) if isinstance(out, jax.Array) else out
-
-    def __getattr__(self, name):
-        return getattr(self._module, name)
+    return type(kind)(kind.__name__, (kind,), {"__call__": call})
 
 
-def _child(parent, name):
-    return parent[name] if isinstance(name, int) else getattr(parent, name)
+def _sites(batched, site):
+    """How an image gets its batch axis, and how a submodule's output passes through the site without one.
+
+    An output without the axis of length 1, such as a table of position embeddings, is no activation of the image.
+    """
+    if not batched:
+        return lambda a: a, lambda name, out: site(name, out) if isinstance(out, jax.Array) else out
+
+    def tapped(name, out):
+        of_image = isinstance(out, jax.Array) and out.ndim and out.shape[0] == 1
+        return site(name, out[0])[None] if of_image else out
+
+    return lambda a: a[None], tapped
 
 
-def _set_child(parent, name, child):
-    if isinstance(name, int):
-        parent[name] = child
-    else:
-        object.__setattr__(parent, name, child)
-
-
-def _batch_axis(batched):
-    return (lambda a: a[None], lambda a: a[0]) if batched else (lambda a: a, lambda a: a)
-
-
-def _vector(outputs):
+def _outputs(outputs, batched):
     if not isinstance(outputs, jax.Array):
         raise ValueError(
             f"The module returned a {type(outputs).__name__}, but one array is expected: wrap it in a module that "
             "returns the logits or the embedding."
         )
-    return outputs
+    return outputs[0] if batched else outputs
+
+
+def _copied(state):
+    """The same arrays in variables of their own: a module writes to its variables."""
+    return jax.tree.map(lambda a: a, state)

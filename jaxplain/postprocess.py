@@ -52,7 +52,9 @@ def preset(heat: ArrayLike, convention: str, size: tuple[int, int]) -> Float[Arr
     """
     match convention:
         case "captum":
-            return upsample(heat, size, "nearest")
+            heat = jnp.asarray(heat)
+            rows, columns = (jnp.arange(n) * m // n for n, m in zip(size, heat.shape, strict=True))  # as torch rounds
+            return heat[rows[:, None], columns[None]]
         case "pytorch_grad_cam":
             return _from_zero_to_one(upsample(_from_zero_to_one(positive(heat)), size))
     raise ValueError(f"convention is {convention!r}, but captum or pytorch_grad_cam is expected.")

@@ -84,6 +84,8 @@ def figure(
     grid = sheet.subplots(len(rows), columns, squeeze=False)
     for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
         _draw(sheet, axes, panel)
+    sheet.draw_without_rendering()
+    sheet.set_layout_engine("none")  # the layout is made once: a second one, for the file, would differ by pixels
     canvas.draw()
     if path is not None:
         _write(sheet, Path(path))
@@ -158,6 +160,8 @@ def _floats(photo: ArrayLike) -> np.ndarray:
 
 
 def _write(sheet, path):
+    if not path.suffix:
+        raise ValueError(f"{path} has no suffix, but .png, .jpg, .pdf or .svg is expected.")
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         sheet.savefig(beside)

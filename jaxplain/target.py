@@ -6,6 +6,7 @@ A net's outputs are one vector (n,). A target has the same shape, and the score 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -17,10 +18,10 @@ def one_hot(k: ArrayLike, n: int) -> Float[Array, "*k n"]:
     Raises ValueError where k is known and not in 0..n-1.
     """
     if not isinstance(k, Tracer):
-        known = jnp.asarray(k)
-        if not jnp.issubdtype(known.dtype, jnp.integer):
+        known = np.asarray(k)
+        if not np.issubdtype(known.dtype, np.integer):
             raise ValueError(f"k is {k!r}, but one_hot takes the integer index of an output.")
-        if jnp.any((known < 0) | (known >= n)):
+        if np.any((known < 0) | (known >= n)):
             raise ValueError(f"k is {k!r}, but the {n} outputs are numbered 0 to {n - 1}.")
     return jax.nn.one_hot(k, n, dtype=jnp.float32)
 

@@ -40,8 +40,7 @@ def cam(weigh: Weigh) -> Cam:
     """
 
     def weighted(activation, gradient):
-        if activation.ndim != 3:
-            raise ValueError(f"The layer's activation has shape {activation.shape}, but a map needs (h, w, C).")
+        _check_map(activation)
         return jnp.sum(jnp.broadcast_to(weigh(activation, gradient), activation.shape) * activation, axis=-1)
 
     def explain(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str | tuple[str, ...]) -> Any:
@@ -54,6 +53,11 @@ def cam(weigh: Weigh) -> Cam:
     explain.__name__ = explain.__qualname__ = weigh.__name__
     explain.__doc__, explain.__module__ = weigh.__doc__, weigh.__module__
     return explain
+
+
+def _check_map(activation):
+    if activation.ndim != 3:
+        raise ValueError(f"The layer's activation has shape {activation.shape}, but a map needs (h, w, C).")
 
 
 @cam
@@ -124,6 +128,7 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     """
     del target
     activation, _ = view(net, layer, x)
+    _check_map(activation)
     rows = activation.reshape(-1, activation.shape[-1])
     centred = rows - jnp.mean(rows, axis=0, keepdims=True)
     direction = jnp.linalg.svd(centred, full_matrices=False)[2][0]
