@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from jaxplain.models.layers import Conv, GlobalMean, MaxPool, Relu, clip, convolve, depthwise, max_pool
+from jaxplain.models.layers import Conv, GlobalMean, MaxPool, Relu, clip, convolve, depthwise, max_pool, winograd
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 SQUARE = [(k, k) for k in range(1, 8)]
@@ -71,8 +71,26 @@ def test_convolve_is_the_general_convolution(case):
     x, kernel = normal(2, *sides, 3), normal(*size, 3, 4, seed=1)
     actual = pulled_back(lambda x, k: convolve(x, k, *rest), x, kernel)
     expected = pulled_back(lambda x, k: general(x, k, *rest), x, kernel)
-    np.testing.assert_array_equal(actual[0], expected[0])
     assert_close(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("sides", "padding"),
+    [
+        ((14, 14), ((1, 1), (1, 1))),
+        ((17, 16), ((1, 1), (1, 1))),
+        ((16, 15), ((0, 2), (1, 0))),
+        ((20, 64), ((0, 0), (2, 1))),
+    ],
+)
+def test_winograd_is_the_general_convolution(sides, padding):
+    """In values and gradients, also under vmap and as the form that `convolve` takes at such sizes."""
+    x, kernel = normal(2, *sides, 5), normal(3, 3, 5, 4, seed=1)
+    expected = pulled_back(lambda x, k: general(x, k, 1, padding), x, kernel)
+    assert_close(pulled_back(lambda x, k: winograd(x, k, padding), x, kernel), expected)
+    assert_close(pulled_back(lambda x, k: convolve(x, k, 1, padding), x, kernel), expected)
+    one_by_one = pulled_back(lambda x, k: jax.vmap(lambda x: convolve(x[None], k, 1, padding)[0])(x), x, kernel)
+    assert_close(one_by_one, expected)
 
 
 @few
