@@ -57,25 +57,19 @@ def captum(network: torch.nn.Module, images: np.ndarray, classes: np.ndarray, la
     batch, targets = torch.tensor(images).permute(0, 3, 1, 2).contiguous(memory_format=layout), torch.tensor(classes)
     explainer = LayerGradCam(network, network.layer4)
 
-    def run():
-        network.to(memory_format=layout)
-        return explainer.attribute(batch, targets).detach().numpy()[:, 0]
-
-    return Rival(f"captum, {str(layout).removeprefix('torch.')}", run)
+    name = f"captum, {str(layout).removeprefix('torch.')}"
+    return Rival(name, lambda: explainer.attribute(batch, targets).detach().numpy()[:, 0])
 
 
 def pytorch_grad_cam(
     network: torch.nn.Module, images: np.ndarray, classes: np.ndarray, layout: torch.memory_format
 ) -> Rival:
+    network = network.to(memory_format=layout)
     batch = torch.tensor(images).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     explainer = GradCAM(network, [network.layer4])
     targets = [ClassifierOutputTarget(int(k)) for k in classes]
 
-    def run():
-        network.to(memory_format=layout)
-        return explainer(batch, targets)
-
-    return Rival(f"pytorch-grad-cam, {str(layout).removeprefix('torch.')}", run)
+    return Rival(f"pytorch-grad-cam, {str(layout).removeprefix('torch.')}", lambda: explainer(batch, targets))
 
 
 def main() -> None:
@@ -106,7 +100,9 @@ def main() -> None:
     print(f"\nGrad-CAM at layer4 of ResNet50, batch {options.batch}, {options.rounds} rounds")
     print(machine("jaxplain", "jax", "torch", "captum", "grad-cam"))
     print()
-    print(table(time_interleaved([raw, shown, *rivals, *presets], options.rounds), options.batch))
+    seconds = time_interleaved([raw, shown, *rivals, *presets], options.rounds)
+    for kind, own, others in (("Raw maps", raw, rivals), ("With pytorch-grad-cam's preset", shown, presets)):
+        print(f"{kind}\n\n{table({r.name: seconds[r.name] for r in (own, *others)}, options.batch)}\n")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def ratio(theirs: np.ndarray, ours: np.ndarray, draws: int = 2000) -> tuple[floa
 
 
 def table(seconds: dict[str, np.ndarray], images: int) -> str:
-    """A Markdown table: median time, images a second, and how many times as fast the first rival is as each."""
+    """A Markdown table: median time, images a second, and how many times as fast as each the first rival is."""
     (first, ours), *_ = seconds.items()
     rows = ["| | median s | images / s | times as fast is " + first + " |", "|---|---|---|---|"]
     for name, values in seconds.items():

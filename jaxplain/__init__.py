@@ -23,11 +23,13 @@ from jaxplain.explain.cam import (
 from jaxplain.explain.saliency import gradient, gradient_times_input, integrated_gradients, saliency
 from jaxplain.net import before, embedding, layers, taps, then, untouched, view
 from jaxplain.postprocess import negative, over_channels, positive, preset, unit_range, upsample
-from jaxplain.render import figure, overlay, scale_of
+from jaxplain.render import Bars, Panel, figure, overlay, scale_of
 from jaxplain.target import contrast, one_hot, top
 from jaxplain.transform import at_layers, batched, chunked, over_classes, smooth
 
 __all__ = [
+    "Bars",
+    "Panel",
     "at_layers",
     "batched",
     "before",

@@ -21,7 +21,7 @@ def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_opti
 
         net = from_linen(CNN(), variables)          # variables as module.init returned them
     """
-    return Partial(_linen(_Key(module), batched, tuple(sorted(call_options.items()))), variables)
+    return Partial(_linen(_Key(module), batched, _hashable(call_options)), variables)
 
 
 def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Net:
@@ -32,7 +32,16 @@ def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Net:
     from flax import nnx
 
     graph, state = nnx.split(module)
-    return Partial(_nnx(batched, tuple(sorted(call_options.items()))), graph, _copied(state))
+    return Partial(_nnx(batched, _hashable(call_options)), graph, _copied(state))
+
+
+def _hashable(call_options):
+    options = tuple(sorted(call_options.items()))
+    try:
+        hash(options)
+    except TypeError:
+        raise ValueError(f"The call options {call_options} must be hashable: give tuples instead of lists.") from None
+    return options
 
 
 class _Key(NamedTuple):
@@ -42,6 +51,12 @@ class _Key(NamedTuple):
 
     def __hash__(self):
         return hash(type(self.module))
+
+    def __eq__(self, other):
+        try:
+            return self.module is other.module or bool(self.module == other.module)
+        except ValueError:  # a field is an array
+            return False
 
 
 @functools.cache  # one function per module: jit knows a function by its identity

@@ -50,7 +50,10 @@ def run(net: Net, x: ArrayLike, site: Site = untouched) -> Array:
 
     def once(name, a):
         if name in used:
-            raise ValueError(f"The net uses the layer name {name!r} twice in one call; give each use its own name.")
+            raise ValueError(
+                f"The net uses the layer name {name!r} twice in one call; give each use its own name "
+                "(in a Flax module, call two submodules)."
+            )
         used.add(name)
         return site(name, a)
 
@@ -59,6 +62,10 @@ def run(net: Net, x: ArrayLike, site: Site = untouched) -> Array:
 
 def layers(net: Net, x: ArrayLike | jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
     """Every layer's name with the shape and dtype of its activation, in forward order. Nothing is computed."""
+    return _shapes(net, x)
+
+
+def _shapes(net, x):
     found = {}
 
     def record(name, a):
@@ -101,14 +108,13 @@ def view(net: Net, layer: str, x: ArrayLike) -> tuple[Array, Callable[[Array], A
 
 
 def taps(
-    net: Net, layers_: Iterable[str], x: ArrayLike, target: ArrayLike
+    net: Net, layers: str | Iterable[str], x: ArrayLike, target: ArrayLike
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The activations at several layers and the gradients of the score there: one forward pass and one backward pass.
 
     Returns two dicts from layer to array, in forward order.
     """
-    found = layers(net, x)
-    wanted = set(layers_)
+    found, wanted = _shapes(net, x), {layers} if isinstance(layers, str) else set(layers)
     _known(found, wanted)
     order = [name for name in found if name in wanted]
 

@@ -50,9 +50,11 @@ def preset(heat: ArrayLike, convention: str, size: tuple[int, int]) -> Float[Arr
     captum: signed, nearest-neighbour, not scaled. pytorch_grad_cam: rectified, scaled to [0, 1] with 1e-7 added to the
     maximum, bilinear, and scaled again.
     """
+    heat = jnp.asarray(heat)
+    if heat.ndim != 2:
+        raise ValueError(f"The map has shape {heat.shape}, but (h, w) is expected: reduce it with over_channels.")
     match convention:
         case "captum":
-            heat = jnp.asarray(heat)
             rows, columns = (jnp.arange(n) * m // n for n, m in zip(size, heat.shape, strict=True))  # as torch rounds
             return heat[rows[:, None], columns[None]]
         case "pytorch_grad_cam":

@@ -47,8 +47,9 @@ def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int |
     if chunk is None or chunk >= count:
         return part(weights, items)
 
-    # the last chunk is filled up with the last item at weight 0
+    # chunks as equal as can be, the last filled up with the last item at weight 0
     rows = -(-count // chunk)
+    chunk = -(-count // rows)
     index = np.minimum(np.arange(rows * chunk), count - 1).reshape(rows, chunk)
     real = jnp.asarray(np.arange(rows * chunk).reshape(rows, chunk) < count, jnp.float32)
     chunks = (weights[index] * real, jax.tree.map(lambda a: a[index], items))

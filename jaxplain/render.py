@@ -41,7 +41,10 @@ def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float =
     It ends at the largest |value|, or at the given percentile of them.
     """
     heat = np.asarray(heat)
-    high = float(np.percentile(np.abs(heat), percentile)) or 1.0
+    if not np.isfinite(heat).all():
+        raise ValueError("The map has values that are not finite, and cannot be drawn.")
+    size = np.abs(heat)
+    high = float(np.percentile(size, percentile)) or float(size.max()) or 1.0
     return (-high if (heat.min() < 0 if signed is None else signed) else 0.0), high
 
 
@@ -53,6 +56,8 @@ def overlay(
     The colour's opacity grows with |heat|, up to `strength` at the ends of the scale, by default scale_of(heat).
     """
     photo = _floats(photo)
+    if np.ndim(heat) != 2:
+        raise ValueError(f"The map has shape {np.shape(heat)}, but (h, w) is drawn: reduce it with over_channels.")
     low, high = scale_of(heat) if scale is None else scale
     heat = np.asarray(upsample(heat, photo.shape[:2]))
     colours = _colours(low)
@@ -76,7 +81,7 @@ def figure(
     from matplotlib.figure import Figure
 
     columns = max(map(len, rows))
-    size = (_SIDE * columns, _SIDE * len(rows) + 0.3 * bool(title))
+    size = (_SIDE * columns, (_SIDE + 0.5) * len(rows) + 0.3 * bool(title))
     sheet = Figure(figsize=size, layout="constrained", dpi=130)
     canvas = FigureCanvasAgg(sheet)
     if title:
@@ -84,7 +89,8 @@ def figure(
     grid = sheet.subplots(len(rows), columns, squeeze=False)
     for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
         _draw(sheet, axes, panel)
-    sheet.draw_without_rendering()
+    for _ in range(2):  # the first pass moves the axes, the second makes room for what moved with them
+        sheet.draw_without_rendering()
     sheet.set_layout_engine("none")  # the layout is made once: a second one, for the file, would differ by pixels
     canvas.draw()
     if path is not None:
@@ -138,6 +144,7 @@ def _draw_bars(axes, panel):
     axes.barh(places, panel.values, color="#4c72b0", height=0.7)
     axes.set(xlim=(0, 1), ylim=(len(places) - 0.4, -0.6), yticks=[], xticks=[0, 0.5, 1])
     axes.set_box_aspect(1)
+    axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     for place, name, value in zip(places, panel.names, panel.values, strict=True):
         axes.annotate(

@@ -6,7 +6,6 @@ A net's outputs are one vector (n,). A target has the same shape, and the score 
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -18,10 +17,12 @@ def one_hot(k: ArrayLike, n: int) -> Float[Array, "*k n"]:
     Raises ValueError where k is known and not in 0..n-1.
     """
     if not isinstance(k, Tracer):
-        known = np.asarray(k)
-        if not np.issubdtype(known.dtype, np.integer):
+        with jax.ensure_compile_time_eval():  # k is known, also while something else is traced
+            known = jnp.asarray(k)
+            outside = jnp.any((known < 0) | (known >= n))
+        if not jnp.issubdtype(known.dtype, jnp.integer):
             raise ValueError(f"k is {k!r}, but one_hot takes the integer index of an output.")
-        if np.any((known < 0) | (known >= n)):
+        if outside:
             raise ValueError(f"k is {k!r}, but the {n} outputs are numbered 0 to {n - 1}.")
     return jax.nn.one_hot(k, n, dtype=jnp.float32)
 

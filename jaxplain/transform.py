@@ -6,7 +6,7 @@ the result once, at module level, and name its static options:
     explain = jax.jit(batched(grad_cam), static_argnames="layer")
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxplain.net import Net
+from jaxplain.net import Net, check_image
 from jaxplain.quadrature import weighted_sum
 
 Explain = Callable[..., Any]
@@ -46,17 +46,21 @@ def over_classes(explain: Explain) -> Explain:
     """
 
     def over_targets(net: Net, x: ArrayLike, *rest: Any, **options: Any) -> Any:
+        if not rest:
+            raise ValueError("There are no targets: give them as the third positional argument.")
         *others, targets = rest
         return jax.vmap(lambda target: explain(net, x, *others, target, **options))(targets)
 
     return over_targets
 
 
-def at_layers(explain: Explain, layers: Sequence[str]) -> Explain:
+def at_layers(explain: Explain, layers: str | Iterable[str]) -> Explain:
     """Runs an explainer at each layer and returns {layer: result}.
 
     An option that is a dict with exactly these layers as keys is looked up for each layer.
     """
+
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
 
     def everywhere(net: Net, x: ArrayLike, *rest: Any, **options: Any) -> dict[str, Any]:
         def own(option, layer):
@@ -84,6 +88,7 @@ def smooth(explain: Explain, *, draws: int, sigma: ArrayLike, chunk: int | None 
         raise ValueError(f"draws is {draws}, but a mean needs at least 1.")
 
     def mean(net: Net, x: ArrayLike, *rest: Any, key: jax.Array, **options: Any) -> Any:
+        check_image(x)
         image = jnp.asarray(x)
 
         def one(key):

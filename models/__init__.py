@@ -1,7 +1,7 @@
 """Networks as Flax modules, with their weights and the preprocessing that belongs to them.
 
-    model = load("efficientnet_lite0")
-    model.net(model.prepare("cat.jpg"))          # logits (1000,)
+model = load("efficientnet_lite0")
+model.net(model.prepare("cat.jpg"))          # logits (1000,)
 """
 
 from jaxplain.models.efficientnet_lite import efficientnet_lite0

@@ -21,6 +21,8 @@ from jaxplain.models.spec import Spec
 from jaxplain.net import Net
 from jaxplain.weights_convert import convert, restore, sha256
 
+PREPROCESSING = ("input_size", "resize", "mean", "std", "interpolation")
+
 
 class Weights(NamedTuple):
     """Where weights came from: the file's or folder's name, and the sha256 of the file they were converted from."""
@@ -49,6 +51,18 @@ class Model(NamedTuple):
         """The net's input for an image: normalise(pixels(image))."""
         return self.normalise(self.pixels(image))
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is stored beside the parameters: save(folder, model.net.args[0]["params"], model.record)."""
+        spec = self.spec._asdict()
+        return {
+            "architecture": spec["name"],
+            "source": self.weights.source,
+            "sha256": self.weights.sha256,
+            "categories": list(spec["categories"]),
+            "preprocessing": {name: spec[name] for name in PREPROCESSING},
+        }
+
     def placement(self, image: Any) -> tuple[float, float, float, float]:
         """The box (left, top, right, bottom) of the upright original, in its pixels, that the net sees."""
         return preprocess.placement(image, self.spec)
@@ -67,11 +81,11 @@ def load(name: str, weights: Any = None, categories: Sequence[str] | None = None
     """
     known = architecture(name)
     if _is_key(weights):
-        params, own, source = _random(known, weights), None, Weights("random", None)
+        params, spec, source = _random(known, weights), known.spec, Weights("random", None)
     else:
-        params, own, source = _read(known, _published(known) if weights is None else weights)
+        params, spec, source = _read(known, _published(known) if weights is None else weights)
     outputs = params[known.classifier]["kernel"].shape[-1]
-    spec = known.spec._replace(categories=_named(categories if categories is not None else own, outputs))
+    spec = spec._replace(categories=_named(spec.categories if categories is None else categories, outputs))
     net = from_linen(known.module(outputs), {"params": jax.device_put(params)})
     return Model(net, spec, source)
 
@@ -103,19 +117,53 @@ def _random(known, key):
 
 
 def _read(known, weights):
-    """(parameters, categories or None, Weights) of a state dict, wherever it is, or a converted folder."""
+    """(parameters, Spec, Weights) of a state dict, wherever it is, or a converted folder."""
     if not isinstance(weights, str | os.PathLike):
-        return convert(weights, known.spec.name), None, Weights(f"a live {type(weights).__name__}", None)
+        return convert(weights, known.spec.name), known.spec, Weights(f"a live {type(weights).__name__}", None)
     path = Path(weights)
-    if not path.is_dir():
-        return convert(path, known.spec.name), None, Weights(path.name, sha256(path))
-    params, record = restore(path)
+    if path.is_dir():
+        return _restored(known, path)
+    return convert(path, known.spec.name), known.spec, Weights(path.name, sha256(path))
+
+
+def _restored(known, folder):
+    params, record = restore(folder)
     if record.get("architecture") != known.spec.name:
         raise ValueError(
-            f"{path} holds weights of {record.get('architecture')!r}, but {known.spec.name} was asked for; "
+            f"{folder} holds weights of {record.get('architecture')!r}, but {known.spec.name} was asked for; "
             "load that model, or give this one's weights."
         )
-    return params, record.get("categories"), Weights(path.name, record.get("sha256"))
+    _check_parameters(known, params, folder)
+    given = {"categories": record.get("categories", ()), **record.get("preprocessing", {})}
+    if unknown := set(given) - {"categories", *PREPROCESSING}:
+        raise ValueError(
+            f"{folder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or convert again."
+        )
+    spec = known.spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    if not all(isinstance(name, str) for name in spec.categories):
+        raise ValueError(f"{folder} has categories that are not names; convert again.")
+    return params, spec, Weights(record.get("source", folder.name), record.get("sha256"))
+
+
+def _check_parameters(known, params, folder):
+    """Raises ValueError listing what a folder's parameters lack, have too much, or have in another shape."""
+    given = _shapes(params)
+    outputs = given.get(f"{known.classifier}/bias", (1000,))[0]
+    (variables,) = outline(known.spec.name, outputs).args
+    expected = _shapes(variables["params"])
+    problems = [
+        f"{name} is {given.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
+        for name in sorted(given.keys() | expected.keys())
+        if given.get(name) != expected.get(name)
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError(f"{folder} does not fit {known.spec.name}: {'; '.join(problems[:5])}{more}; convert again.")
+
+
+def _shapes(params):
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
 
 
 def _published(known):
@@ -138,7 +186,7 @@ def _installed(known):
 
 
 def _named(categories, outputs):
-    if categories is None:
+    if not len(categories):
         return imagenet() if outputs == 1000 else tuple(f"class {k}" for k in range(outputs))
     if len(categories) != outputs:
         raise ValueError(f"There are {len(categories)} categories, but the weights have {outputs} outputs.")
@@ -146,4 +194,6 @@ def _named(categories, outputs):
 
 
 def _is_key(weights):
-    return isinstance(weights, jax.Array) and jnp.issubdtype(weights.dtype, jax.dtypes.prng_key)
+    if not isinstance(weights, jax.Array):
+        return False
+    return jnp.issubdtype(weights.dtype, jax.dtypes.prng_key) or (weights.shape, weights.dtype) == ((2,), jnp.uint32)

@@ -94,6 +94,13 @@ def differentiable(explain, tiny, oracle):
     assert jnp.isfinite(jax.grad(lambda x: jnp.sum(explain(net, x, targets[0]) ** 2))(X[0])).all()
 
 
+def refuses_what_is_no_image(explain, tiny, oracle):
+    net, X, targets = case(tiny)
+    for wrong in (X, X[0, 0], jnp.ones(X[0].shape, jnp.uint8)):
+        with pytest.raises(ValueError, match=r"^x (has shape|is)"):
+            explain(net, wrong, targets[0])
+
+
 PROPERTIES = {
     p.__name__: p
     for p in (
@@ -106,9 +113,10 @@ PROPERTIES = {
         depends_on_weights,
         sharded_equals_one_device,
         differentiable,
+        refuses_what_is_no_image,
     )
 }
-FAILURES = (AssertionError, jax.errors.JAXTypeError)
+FAILURES = (AssertionError, jax.errors.JAXTypeError, pytest.fail.Exception)
 
 
 @pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
@@ -163,6 +171,7 @@ WRONG = {
     "depends_on_weights": constant,
     "sharded_equals_one_device": remembers,
     "differentiable": lambda net, x, t: jnp.sqrt(jnp.abs(x - x)),
+    "refuses_what_is_no_image": lambda net, x, t: jnp.sum(x, -1),
 }
 
 

@@ -18,14 +18,15 @@ def python_blocks(text):
 
 def commands(text):
     """The commands in indented blocks, with what follows an installation as a command of its own."""
-    lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^    (\S.*)$", outside, re.MULTILINE)
     return [part.strip() for line in lines for part in line.split("&&") if not part.strip().startswith(NOT_RUN)]
 
 
 def test_what_is_found_in_a_document():
-    text = "words\n\n    pip install -e . && jaxplain models\n\n```python\nx = 1\n```\n"
+    text = "words\n\n    pip install -e . && jaxplain models\n\n```python\nif x:\n    x = 1\n```\n"
     assert commands(text) == ["jaxplain models"]
-    assert python_blocks(text) == ["x = 1\n"]
+    assert python_blocks(text) == ["if x:\n    x = 1\n"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

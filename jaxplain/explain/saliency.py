@@ -9,13 +9,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain.net import Net, run, view
+from jaxplain.net import Net, check_image, run, view
 from jaxplain.quadrature import nodes, weighted_sum
 from jaxplain.target import score
 
 
 def gradient(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W C"]:
     """d score / d x, signed, (H, W, 3)."""
+    check_image(x)
     return jax.grad(lambda x: score(run(net, x), target))(jnp.asarray(x))
 
 
@@ -56,6 +57,7 @@ def integrated_gradients(
 
     Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
     """
+    check_image(x)
     end, head = (jnp.asarray(x), lambda x: run(net, x)) if layer is None else view(net, layer, x)
     start = jnp.zeros_like(end) if baseline is None else jnp.asarray(baseline, end.dtype)
     if start.shape != end.shape:

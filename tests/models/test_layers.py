@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from jaxplain.models.layers import Conv, GlobalMean, MaxPool, Relu, clip, convolve, depthwise, max_pool, winograd
+from jaxplain.models.convolution import convolve, depthwise, max_pool, winograd
+from jaxplain.models.layers import Conv, GlobalMean, MaxPool, Relu, clip
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 SQUARE = [(k, k) for k in range(1, 8)]

@@ -206,3 +206,50 @@ def test_normalise_is_stable_under_jit(resnet):
     assert len(traces) == 1
     assert_close(results[0], results[1], 0)
     assert_close(results[0], np.asarray(resnet.prepare("sample:rocket"), np.float64).mean((0, 1)))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """EfficientNet-Lite0 with random weights, whose images are pixels in [0, 1] as they are."""
+    model = load("efficientnet_lite0", jax.random.key(0))
+    return model._replace(spec=model.spec._replace(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), resize=224))
+
+
+def stored(model, folder, **changes):
+    params = jax.tree.map(np.asarray, model.net.args[0]["params"])
+    save(folder, params, model.record | changes)
+    return folder
+
+
+def test_a_stored_model_keeps_its_preprocessing(small, tmp_path):
+    again = load("efficientnet_lite0", stored(small, tmp_path / "model", sha256="abc"))
+    assert again.spec == small.spec
+    assert again.weights == ("random", "abc")
+    image = np.arange(300 * 256 * 3, dtype=np.uint32).astype(np.uint8).reshape(300, 256, 3)
+    np.testing.assert_array_equal(again.prepare(image), small.prepare(image))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"categories": [1] * 1000}, "categories that are not names"),
+        ({"categories": ["a", "b"]}, "2 categories, but the weights have 1000 outputs"),
+        ({"preprocessing": {"gamma": 2.2}}, "unknown preprocessing"),
+        ({"architecture": "resnet50"}, "holds weights of 'resnet50'"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_refused(small, tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        load("efficientnet_lite0", stored(small, tmp_path / "model", **changes))
+
+
+def test_stored_parameters_that_do_not_fit_are_listed(small, tmp_path):
+    params = jax.tree.map(np.asarray, small.net.args[0]["params"])
+    del params["_bn1"]["bias"]
+    params["more"] = {"kernel": np.zeros(3, np.float32)}
+    params["_bn0"]["bias"] = np.zeros(5, np.float32)
+    save(tmp_path / "model", params, small.record)
+    with pytest.raises(ValueError, match="does not fit efficientnet_lite0") as error:
+        load("efficientnet_lite0", tmp_path / "model")
+    for words in ("_bn1/bias is missing, expected (1280,)", "more/kernel is (3,)", "_bn0/bias is (5,), expected (32,)"):
+        assert words in str(error.value)
