@@ -107,7 +107,7 @@ def test_prints_the_top_five_and_the_targets(two_targets, logits):
 def test_figure_has_a_column_for_each_method_and_a_row_for_each_target(two_targets):
     width, height = results(two_targets[1], "chelsea")[2]
     assert width == 2 * 416  # the photograph, and one method
-    assert 2 * 416 <= height <= 2 * 416 + 60  # two classes, and the title
+    assert 2 * 481 <= height <= 2 * 481 + 60  # two classes, and the title
 
 
 def test_contrast_is_the_difference_of_two_maps(run, two_targets, tmp_path):
@@ -132,7 +132,7 @@ def test_several_methods_at_another_layer(run, monkeypatch, model, x, tmp_path):
     assert (status, err) == (0, "")
     record, maps, (width, _) = results(tmp_path, "chelsea")
     assert record["methods"] == {"hires_cam": {"layer": "_blocks.15"}, "saliency": {"layer": None}}
-    assert width == 3 * 416
+    assert width == 4 * 416  # the photograph, two methods, and the probabilities
     (target,) = record["targets"]
     titles = [panel.title for panel in figures[0][0][1:]]
     assert [title.split("\n")[0] for title in titles] == ["hires_cam at _blocks.15", "saliency"]
