@@ -134,9 +134,11 @@ def test_several_methods_at_another_layer(run, monkeypatch, model, x, tmp_path):
     assert record["methods"] == {"hires_cam": {"layer": "_blocks.15"}, "saliency": {"layer": None}}
     assert width == 4 * 416  # the photograph, two methods, and the probabilities
     (target,) = record["targets"]
-    titles = [panel.title for panel in figures[0][0][1:]]
+    titles = [panel.title for panel in figures[0][0][1:-1]]
+    assert figures[0][0][-1].title == "probabilities"
     assert [title.split("\n")[0] for title in titles] == ["hires_cam at _blocks.15", "saliency"]
-    assert all(f"{target['class']} (p = {target['probability']:.2g})" in title for title in titles)
+    label = f"{target['class']}: score {target['score']:.2f} (p = {target['probability']:.2g})"
+    assert all(label in title for title in titles)
     k = target["index"]
     assert set(maps) == {f"hires_cam_{k}", f"saliency_{k}"}
     direct = jax.jit(jp.hires_cam, static_argnames="layer")
