@@ -8,5 +8,6 @@ from jaxplain.models.efficientnet_lite import efficientnet_lite0
 from jaxplain.models.load import Model, Weights, available, load, outline
 from jaxplain.models.resnet import resnet50
 from jaxplain.models.spec import Spec
+from jaxplain.models.vgg import vgg16
 
-__all__ = ["Model", "Spec", "Weights", "available", "efficientnet_lite0", "load", "outline", "resnet50"]
+__all__ = ["Model", "Spec", "Weights", "available", "efficientnet_lite0", "load", "outline", "resnet50", "vgg16"]

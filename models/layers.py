@@ -6,6 +6,7 @@ network follows by BatchNorm is one layer with bias, into which the BatchNorm is
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array, lax
 
@@ -84,6 +85,27 @@ class GlobalMean(nn.Module):
         return jnp.mean(x, axis=(1, 2), keepdims=True)
 
 
+class AdaptiveMean(nn.Module):
+    """The mean over size x size parts of about equal size, as torch's adaptive pooling divides them."""
+
+    size: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        if x.shape[1:3] == (self.size, self.size):
+            return x
+        rows, columns = (jnp.asarray(_shares(length, self.size), x.dtype) for length in x.shape[1:3])
+        return jnp.einsum("bhwc,ih,jw->bijc", x, rows, columns)
+
+
+class Dropout(nn.Module):
+    """Nothing, as dropout is in inference; torchvision has a module there, and so there is a site."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return x
+
+
 class Chain(nn.Module):
     """Layers one after the other, named by the numbers from `first`."""
 
@@ -100,6 +122,14 @@ class Chain(nn.Module):
 def clip(x: Array, maximum: float) -> Array:
     """min(max(x, 0), maximum), whose gradient is 0 at both ends, as torch's ReLU6 has it."""
     return jnp.where((x > 0) & (x < maximum), x, jnp.clip(lax.stop_gradient(x), 0, maximum))
+
+
+def _shares(length, count):
+    """(count, length): the weights of each part's mean."""
+    parts = np.arange(count)
+    starts, ends = parts * length // count, -(-(parts + 1) * length // count)
+    inside = (np.arange(length) >= starts[:, None]) & (np.arange(length) < ends[:, None])
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 def _both_sides(padding):

@@ -84,7 +84,7 @@ def load(name: str, weights: Any = None, categories: Sequence[str] | None = None
         params, spec, source = _random(known, weights), known.spec, Weights("random", None)
     else:
         params, spec, source = _read(known, _published(known) if weights is None else weights)
-    outputs = params[known.classifier]["kernel"].shape[-1]
+    *_, outputs = _shapes(params)[f"{known.classifier.replace('.', '/')}/kernel"]
     spec = spec._replace(categories=_named(spec.categories if categories is None else categories, outputs))
     net = from_linen(known.module(outputs), {"params": jax.device_put(params)})
     return Model(net, spec, source)
@@ -148,7 +148,7 @@ def _restored(known, folder):
 def _check_parameters(known, params, folder):
     """Raises ValueError listing what a folder's parameters lack, have too much, or have in another shape."""
     given = _shapes(params)
-    outputs = given.get(f"{known.classifier}/bias", (1000,))[0]
+    outputs = given.get(f"{known.classifier.replace('.', '/')}/bias", (1000,))[0]
     (variables,) = outline(known.spec.name, outputs).args
     expected = _shapes(variables["params"])
     problems = [

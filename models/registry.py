@@ -9,6 +9,7 @@ from flax import linen as nn
 from jaxplain.models.efficientnet_lite import efficientnet_lite0
 from jaxplain.models.resnet import resnet50
 from jaxplain.models.spec import Spec
+from jaxplain.models.vgg import vgg16
 
 
 class Architecture(NamedTuple):
@@ -56,6 +57,20 @@ _ARCHITECTURES = (
             layers=("layer1", "layer2", "layer3", "layer4"),
         ),
         published="resnet50-0676ba61.pth",
+    ),
+    Architecture(
+        vgg16,
+        "classifier.6",
+        Spec(
+            "vgg16",
+            input_size=224,
+            resize=256,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            cam_layer="features.29",
+            layers=("features.3", "features.8", "features.15", "features.22", "features.29"),
+        ),
+        published="vgg16-397923af.pth",
     ),
 )
 

@@ -14,6 +14,7 @@ import numpy as np
 LAYOUTS = {
     "conv": lambda kernel: kernel.transpose(2, 3, 1, 0),  # OIHW to HWIO
     "dense": lambda kernel: kernel.transpose(1, 0),  # (out, in) to (in, out)
+    "flattened": lambda kernel: _after_flattening(kernel),  # noqa: PLW0108 (defined below)
     "vector": lambda values: values,
 }
 LEAVES = ("kernel", "scale", "bias", "mean", "var")
@@ -134,6 +135,14 @@ def _backwards(row: Row, target: str) -> str | None:
     groups = iter(range(1, 1 + len(GROUP.findall(row.source))))
     name = GROUP.sub(lambda _: found[f"g{next(groups)}"], row.source.replace("\\.", "."))
     return name if re.fullmatch(row.source, name) else None
+
+
+def _after_flattening(kernel: np.ndarray, side: int = 7) -> np.ndarray:
+    """torch flattens channels, rows, columns; here it is rows, columns, channels."""
+    if kernel.shape[1] % side**2:
+        return kernel
+    channels_first = kernel.reshape(len(kernel), -1, side, side)
+    return channels_first.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
 
 
 def _laid_out(values: np.ndarray, layout: str, rank: int) -> np.ndarray:

@@ -54,4 +54,15 @@ EFFICIENTNET_LITE0 = Table(
     epsilon=1e-3,
 )
 
-TABLES = {"resnet50": RESNET50, "efficientnet_lite0": EFFICIENTNET_LITE0}
+VGG16 = Table(
+    (
+        Row(r"(features\.\d+)\.weight", r"\1/kernel", "conv"),
+        Row(r"(features\.\d+)\.bias", r"\1/bias"),
+        Row(r"classifier\.0\.weight", "classifier.0/kernel", "flattened"),
+        Row(r"classifier\.0\.bias", "classifier.0/bias"),
+        *dense(r"classifier\.[36]"),
+    ),
+    epsilon=0.0,  # it has no BatchNorm
+)
+
+TABLES = {"resnet50": RESNET50, "efficientnet_lite0": EFFICIENTNET_LITE0, "vgg16": VGG16}

@@ -122,8 +122,8 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     """The projection of A, centred over positions, on its first principal direction, signed, (h, w).
 
     The target plays no part. The direction's sign, which a decomposition leaves open, is the one whose components sum
-    to a positive number, so that the map rises with the total activation. Where no direction is first, as for a constant
-    activation, the map has no derivative by x.
+    to a positive number, so that the map rises with the total activation. Where no direction is first, as for a
+    constant activation, the map has no derivative by x.
 
     Muhammad, Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", 2020.
     """

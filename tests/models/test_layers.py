@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from jaxplain.models.convolution import convolve, depthwise, max_pool, winograd
-from jaxplain.models.layers import Conv, GlobalMean, MaxPool, Relu, clip
+from jaxplain.models.layers import AdaptiveMean, Conv, GlobalMean, MaxPool, Relu, clip
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 SQUARE = [(k, k) for k in range(1, 8)]
@@ -111,6 +111,13 @@ def test_second_derivatives_of_convolve(case):
         return jax.jit(jax.grad(second, (0, 1)))(x, kernel)
 
     assert_close(slopes(convolve), slopes(general))
+
+
+@pytest.mark.parametrize("sides", [(7, 7), (14, 21), (10, 5), (1, 13)])
+def test_adaptive_mean_is_torchs(sides):
+    x = normal(2, *sides, 3)
+    theirs = functional.adaptive_avg_pool2d(torchs(x).detach(), 7)
+    assert_close(AdaptiveMean(7).apply({}, x), ours(theirs))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -2,6 +2,7 @@
 
 import copy
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from parity.torch_nets import (
     the_image,
     torch_gradient,
     torch_sites,
+    vgg,
     with_relus,
 )
 
@@ -38,6 +40,22 @@ def test_resnet_at_every_site(size):
     theirs = torch_sites(module, noise(*size))
     assert_sites(ours, theirs)
     assert_close(outputs, theirs["fc"], 1e-4)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (70, 97)])
+def test_vgg_at_every_site(size):
+    module, net, _ = vgg()
+    outputs, ours = our_sites(net, noise(*size))
+    theirs = torch_sites(module, noise(*size), left_out=())
+    assert list(jp.layers(net, noise(*size))) == list(theirs)
+    assert_sites(ours, theirs)
+    assert_close(outputs, theirs["classifier.6"], 1e-4)
+
+
+def test_vgg_gradient():
+    module, net, _ = vgg()
+    x, target = noise(70, 97), jp.one_hot(7, 1000)
+    assert_close(jax.jit(jp.gradient)(net, x, target), torch_gradient(module, x, target), 1e-4)
 
 
 def test_resnet_has_the_sites_of_torchvision_in_forward_order():

@@ -18,7 +18,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 
 from jaxplain import from_linen
-from jaxplain.models import available, load, resnet50
+from jaxplain.models import available, load, resnet50, vgg16
 from jaxplain.net import Net, run
 from jaxplain.weights_convert import convert
 
@@ -79,6 +79,16 @@ def lite() -> Twins:
     return Twins(wrapped, load("efficientnet_lite0").net, layer)
 
 
+@functools.cache
+def vgg() -> Twins:
+    """VGG16 with random weights."""
+    torch.manual_seed(0)
+    module = torchvision.models.vgg16()
+    net = from_linen(vgg16(), {"params": jax.device_put(convert(module, "vgg16"))})
+    module = _frozen(module)
+    return Twins(module, net, module.get_submodule)
+
+
 def _frozen(module):
     """For inference, without gradients by parameters, and with no ReLU in place: captum needs that."""
     for layer in module.eval().requires_grad_(False).modules():
@@ -101,12 +111,12 @@ def noise(height: int, width: int, seed: int = 1) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=(height, width, 3)), jnp.float32)
 
 
-def torch_sites(module: nn.Module, x) -> dict[str, np.ndarray]:
+def torch_sites(module: nn.Module, x, left_out: tuple[type, ...] = (nn.Conv2d, nn.Dropout)) -> dict[str, np.ndarray]:
     """What torch computes at our sites, in the order of its calls, from the outputs of all its modules.
 
-    No sites are: convolutions (each is followed by a BatchNorm, which is folded into it), what is inside them, and
-    dropout. A module called several times is numbered; the blocks of EfficientNet-Lite, which torch keeps in a list
-    that is not called, are a chain.
+    No sites are those of the types `left_out`, as convolutions that a BatchNorm follows, into which they are folded,
+    and what is inside convolutions. A module called several times is numbered; the blocks of EfficientNet-Lite, which
+    torch keeps in a list that is not called, are a chain.
     """
     calls = []
 
@@ -118,7 +128,7 @@ def torch_sites(module: nn.Module, x) -> dict[str, np.ndarray]:
     hooks = [
         layer.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
         for name, layer in named
-        if not isinstance(layer, nn.Conv2d | nn.Dropout) and not name.startswith(folded)
+        if not isinstance(layer, left_out) and not name.startswith(folded)
     ]
     with torch.no_grad():
         module(to_torch(x))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from jaxplain.weights_convert.engine import Row, Table, assemble, fold, source_of
+from jaxplain.weights_convert.engine import LAYOUTS, Row, Table, assemble, fold, source_of
 from jaxplain.weights_convert.tables import TABLES, batch_norm, conv, dense
 
 TABLE = Table((*conv(r"(b\d)\.conv", r"\1.bn"), *batch_norm(r"b\d\.bn"), *dense("fc")), epsilon=1e-3)
@@ -172,7 +172,7 @@ def test_epsilon_is_the_tables(entries):
 def test_rows_compile_and_name_a_known_layout(table):
     for row in table.rows:
         groups = re.compile(row.source).groups
-        assert row.layout in ("conv", "dense", "vector")
+        assert row.layout in LAYOUTS
         assert row.target is None or re.findall(r"\\(\d)", row.target) == [str(1 + i) for i in range(groups)]
 
 
@@ -191,3 +191,12 @@ def test_rows_compile_and_name_a_known_layout(table):
 )
 def test_tables_are_read_backwards(model, target, source):
     assert source_of(target, TABLES[model]) == source
+
+
+def test_flattened_kernels_follow_rows_columns_channels():
+    """Of torch's (out, C 7 7), the weight for channel c at (i, j) is at i 7 C + j C + c."""
+    kernel = np.arange(2 * 3 * 49, dtype=np.float32).reshape(2, 3 * 49)
+    ours = LAYOUTS["flattened"](kernel)
+    assert ours.shape == (49 * 3, 2)
+    assert ours[(4 * 7 + 5) * 3 + 2, 1] == kernel[1, (2 * 7 + 4) * 7 + 5]
+    np.testing.assert_array_equal(LAYOUTS["flattened"](np.ones((2, 50))), np.ones((2, 50)))

@@ -1,0 +1,32 @@
+"""VGG16 as torchvision has it, for batches (B, H, W, 3), any size from 32 pixels.
+
+Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
+"""
+
+from flax import linen as nn
+from jax import Array
+
+from jaxplain.models.layers import AdaptiveMean, Chain, Conv, Dense, Dropout, MaxPool, Relu
+
+_STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, and their channels
+
+
+class VGG(nn.Module):
+    """Logits (B, classes)."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        features = []
+        for count, channels in _STAGES:
+            features += [Conv(channels, 3, padding=1), Relu()] * count + [MaxPool(2, 2)]
+        x = Chain(tuple(features), name="features")(x)
+        x = AdaptiveMean(7, name="avgpool")(x)
+        hidden = [Dense(4096), Relu(), Dropout()] * 2
+        return Chain((*hidden, Dense(self.classes)), name="classifier")(x.reshape(x.shape[0], -1))
+
+
+def vgg16(classes: int = 1000) -> VGG:
+    """The module of VGG16 with that many outputs."""
+    return VGG(classes)
