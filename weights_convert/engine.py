@@ -11,12 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LAYOUTS = {
-    "conv": lambda kernel: kernel.transpose(2, 3, 1, 0),  # OIHW to HWIO
-    "dense": lambda kernel: kernel.transpose(1, 0),  # (out, in) to (in, out)
-    "flattened": lambda kernel: _after_flattening(kernel),  # noqa: PLW0108 (defined below)
-    "vector": lambda values: values,
-}
 LEAVES = ("kernel", "scale", "bias", "mean", "var")
 LISTED = 10  # problems named of each kind; fewer where a file is for another network altogether
 GROUP = re.compile(r"\((?!\?)[^()]*\)")
@@ -85,7 +79,7 @@ def place(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Mapping) -
         elif target in given:
             problems["matched twice"].append(f"{target} by the entries {given[target].name} and {name}")
         else:
-            given[target] = Given(name, _laid_out(values, rows[0].layout, len(shapes[target])))
+            given[target] = Given(name, _laid_out(values, rows[0].layout))
     return given, problems
 
 
@@ -137,17 +131,33 @@ def _backwards(row: Row, target: str) -> str | None:
     return name if re.fullmatch(row.source, name) else None
 
 
+def _convolution(kernel: np.ndarray) -> np.ndarray:
+    """OIHW to HWIO."""
+    return kernel.transpose(2, 3, 1, 0)
+
+
+def _dense(kernel: np.ndarray) -> np.ndarray:
+    """(out, in) to (in, out); OIHW of a convolution over the whole map is a dense layer on the flattened map."""
+    return kernel.reshape(len(kernel), -1).transpose(1, 0)
+
+
 def _after_flattening(kernel: np.ndarray, side: int = 7) -> np.ndarray:
-    """torch flattens channels, rows, columns; here it is rows, columns, channels."""
-    if kernel.shape[1] % side**2:
-        return kernel
-    channels_first = kernel.reshape(len(kernel), -1, side, side)
-    return channels_first.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
+    """As `_dense`, where torch flattens channels, rows, columns; here it is rows, columns, channels."""
+    flat = _dense(kernel)
+    if len(flat) % side**2:
+        return flat
+    return flat.reshape(-1, side**2, flat.shape[1]).swapaxes(0, 1).reshape(flat.shape)
 
 
-def _laid_out(values: np.ndarray, layout: str, rank: int) -> np.ndarray:
-    """Entries of another rank stay as they are: their shape is reported as wrong."""
-    return LAYOUTS[layout](values) if values.ndim == rank else values
+LAYOUTS = {"conv": (_convolution, (4,)), "dense": (_dense, (2, 4)), "flattened": (_after_flattening, (2, 4))}
+
+
+def _laid_out(values: np.ndarray, layout: str) -> np.ndarray:
+    """Vectors, and entries of a rank that the layout is not for, stay as they are: their shape is reported as wrong."""
+    if layout == "vector":
+        return values
+    turn, ranks = LAYOUTS[layout]
+    return turn(values) if values.ndim in ranks and values.size else values
 
 
 def _scopes(tree: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:

