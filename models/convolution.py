@@ -5,108 +5,138 @@ docs/decisions.md has the measurements.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_batching import custom_vmap
+
+from jaxplain.models.winograd import SIDES, winograd
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-
-def convolve(x: Array, kernel: Array, stride: int, padding: Sides) -> Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def convolve(x: Array, kernel: Array, stride: int, padding: Sides, turned: bool = False) -> Array:
     """Convolution of (B, H, W, C) with (kh, kw, C, D): (B, h, w, D).
 
-    Its gradient by x is written as an ordinary convolution: the form that differentiation makes leaves the fast path of
-    XLA's CPU backend inside loops. So it has no forward-mode derivative.
+    With a `turned` kernel (kh, kw, D, C), it is flipped along height and width: this is the form of the gradient by x,
+    which is written as an ordinary convolution, because the form that differentiation makes leaves the fast path of
+    XLA's CPU backend inside loops. So there is no forward-mode derivative.
     """
-    return _convolve(x, kernel, stride, padding)
+    return _convolution(stride, padding, turned)(x, kernel)
 
 
-def _general(x, kernel, stride, padding):
-    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
+@functools.cache  # one function for each: jit knows a function by its identity
+def _convolution(stride, padding, turned):
+    """The convolution, which under vmap over images is one of more images: the best form depends on their number."""
+    general = functools.partial(_general, stride=stride, padding=padding, turned=turned)
+
+    @custom_vmap
+    def convolution(x, kernel):
+        form = _form_on_cpu(x, kernel, stride, padding, turned)
+        on_cpu = functools.partial(form, stride=stride, padding=padding, turned=turned)
+        return lax.platform_dependent(x, kernel, cpu=on_cpu, default=general)
+
+    @convolution.def_vmap
+    def over_images(size, batched, x, kernel):
+        if batched == [True, False]:
+            y = convolution(x.reshape(-1, *x.shape[2:]), kernel)
+            return y.reshape(size, -1, *y.shape[1:]), True
+        return jax.vmap(general, [0 if mapped else None for mapped in batched])(x, kernel), True
+
+    return convolution
 
 
-def _plain(x, kernel, stride, padding):
-    general = functools.partial(_general, stride=stride, padding=padding)
-    on_cpu = _form_on_cpu(x.shape, kernel.shape, stride, padding)
-    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=general) if on_cpu else general(x, kernel)
+def _general(x, kernel, stride, padding, turned):
+    layout = ("NHWC", "HWOI" if turned else "HWIO", "NHWC")
+    kernel = kernel[::-1, ::-1] if turned else kernel
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=layout)
 
 
-def _form_on_cpu(shape, kernel_shape, stride, padding):
-    """The form that was measured to be faster than the general one on CPUs, or None."""
-    sides = [(shape[1 + axis] + sum(padding[axis]) - kernel_shape[axis]) // stride + 1 for axis in (0, 1)]
-    if kernel_shape[:2] != (3, 3) or min(map(min, padding)) < 0:
-        return None
-    if stride == 1 and min(sides) >= 14 and max(sides) <= 64:
-        return functools.partial(winograd, padding=padding)
-    if max(sides) <= 7:
-        return functools.partial(_over_window, stride=stride, padding=padding, product=jnp.matmul)
-    return None
+def _form_on_cpu(x, kernel, stride, padding, turned):
+    """The form that was measured to be the fastest on CPUs."""
+    taps = kernel.shape[:2]
+    height, width = ((x.shape[1 + a] + sum(padding[a]) - taps[a]) // stride + 1 for a in (0, 1))
+    if x.dtype != jnp.float32:
+        return _general
+    if not turned and math.prod(kernel.shape[:3]) <= 64:
+        return _by_patches
+    if all((tap, stride) in SIDES for tap in taps) and min(height, width) >= 4 and len(x) * height * width >= 256:
+        return winograd
+    return _even
 
 
-def winograd(x: Array, kernel: Array, padding: Sides) -> Array:
-    """3x3 convolution with stride 1 by tiles of 2x2 outputs: 16 products of matrices instead of 36.
+def _by_patches(x, kernel, stride, padding, turned):
+    """One product of matrices for each image: all its windows, as rows, with the kernel, which is not turned."""
+    del turned
+    x = _pad(x, padding)
+    h, w = ((x.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in (0, 1))
 
-    Winograd's F(2x2, 3x3): the input's 4x4 tiles and the kernel are transformed along both axes, multiplied element by
-    element, which is a matrix product over channels, and transformed back.
+    def one(image):
+        strips = jnp.concatenate([_strided(image, 1, j, w, stride) for j in range(kernel.shape[1])], axis=-1)
+        strips = lax.optimization_barrier(strips)
+        patches = jnp.concatenate([_strided(strips, 0, i, h, stride) for i in range(kernel.shape[0])], axis=-1)
+        return patches @ kernel.reshape(-1, kernel.shape[-1])
 
-    Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", 2015.
-    """
-    (top, bottom), (left, right) = padding
-    height, width = x.shape[1] + top + bottom - 2, x.shape[2] + left + right - 2
-    rows, columns = -(-height // 2), -(-width // 2)
-    x = jnp.pad(x, ((0, 0), (top, bottom + height % 2), (left, right + width % 2), (0, 0)))
-    kernels = [_kernel_side(row) for row in _kernel_side(kernel)]
-    products = [
-        [tile @ kernels[i][j] for j, tile in enumerate(_input_side(row, 2, columns))]
-        for i, row in enumerate(_input_side(x, 1, rows))
-    ]
-    pairs = [_output_side(column) for column in zip(*products, strict=True)]
-    quads = [_output_side(row) for row in zip(*pairs, strict=True)]
-    y = jnp.stack([jnp.stack(quad, axis=3) for quad in quads], axis=2)
-    return y.reshape(x.shape[0], 2 * rows, 2 * columns, -1)[:, :height, :width]
+    return lax.map(one, x)
 
 
-def _kernel_side(k):
-    return k[0], (k[0] + k[1] + k[2]) / 2, (k[0] - k[1] + k[2]) / 2, k[2]
+def _even(x, kernel, stride, padding, turned):
+    """The general form, with columns to spare where their number is odd: XLA's is up to seven times as slow there."""
+    rows, (left, right) = padding
+    width = (x.shape[2] + left + right - kernel.shape[1]) // stride + 1
+    spare = -width % (8 if width > 64 else 2)
+    return _general(x, kernel, stride, (rows, (left, right + spare * stride)), turned)[:, :, :width]
 
 
-def _input_side(x, axis, count):
-    a, b, c, d = (_strided(x, axis, start, count, 2) for start in range(4))
-    return a - c, b + c, c - b, b - d
+def _forward(x, kernel, stride, padding, turned):
+    return convolve(x, kernel, stride, padding, turned), (x, kernel)
 
 
-def _output_side(m):
-    return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
-
-
-def _forward(x, kernel, stride, padding):
-    return _plain(x, kernel, stride, padding), (x, kernel)
-
-
-def _backward(stride, padding, saved, g):
+def _backward(stride, padding, turned, saved, g):
     x, kernel = saved
-    (by_kernel,) = jax.linear_transpose(lambda kernel: _general(x, kernel, stride, padding), kernel)(g)
-    return _by_x(g, kernel, x.shape, stride, padding), by_kernel
+    (by_kernel,) = jax.linear_transpose(lambda kernel: _general(x, kernel, stride, padding, turned), kernel)(g)
+    return _by_x(g, kernel, x.shape, stride, padding, turned), by_kernel
 
 
-def _by_x(g, kernel, shape, stride, padding):
+def _by_x(g, kernel, shape, stride, padding, turned):
     """The gradient g (B, h, w, D) spread apart by the stride, convolved with the kernel turned round."""
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    if stride > 1 and kernel.shape[2] <= 4:
+        return _by_x_in_blocks(g, kernel, shape, stride, padding)
     reach = []
     for axis in (0, 1):
         low = kernel.shape[axis] - 1 - padding[axis][0]
         spread = (g.shape[1 + axis] - 1) * stride + 1
         reach.append((low, shape[1 + axis] - spread - low + kernel.shape[axis] - 1))
     if stride == 1:
-        return _plain(g, turned, 1, tuple(reach))
-    return lax.conv_general_dilated(g, turned, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=_LAYOUT)
+        return convolve(g, kernel, 1, tuple(reach), not turned)
+    turn = kernel[::-1, ::-1]
+    layout = ("NHWC", "HWOI", "NHWC")
+    return lax.conv_general_dilated(g, turn, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=layout)
 
 
-_convolve = jax.custom_vjp(_plain, nondiff_argnums=(2, 3))
-_convolve.defvjp(_forward, _backward)
+def _by_x_in_blocks(g, kernel, shape, stride, padding):
+    """The same for few channels. With its blocks of stride x stride as channels x is convolved with stride 1."""
+    kh, kw, channels, _ = kernel.shape
+    rows, columns = -(-kh // stride), -(-kw // stride)
+    blocks = jnp.pad(kernel, ((0, rows * stride - kh), (0, columns * stride - kw), (0, 0), (0, 0)))
+    blocks = blocks.reshape(rows, stride, columns, stride, channels, -1).swapaxes(1, 2)
+    blocks = blocks.reshape(rows, columns, stride**2 * channels, -1)
+    y = convolve(g, blocks, 1, ((rows - 1, rows - 1), (columns - 1, columns - 1)), True)
+    height, width = y.shape[1] * stride, y.shape[2] * stride
+    y = y.reshape(*y.shape[:3], stride, stride, channels).swapaxes(2, 3).reshape(-1, height, width, channels)
+    (top, _), (left, _) = padding
+    return _pad(y, ((-top, shape[1] + top - height), (-left, shape[2] + left - width)))
+
+
+def _pad(x, padding):
+    """Rows and columns of zeros around x, or fewer rows and columns where padding is negative."""
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
+
+
+convolve.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=True)

@@ -138,17 +138,12 @@ class InceptionE(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        single = BasicConv(320, name="branch1x1")(x)
         y = BasicConv(384, name="branch3x3_1")(x)
-        z = BasicConv(448, name="branch3x3dbl_1")(x)
-        z = BasicConv(384, 3, padding=1, name="branch3x3dbl_2")(z)
-        return _joined(
-            BasicConv(320, name="branch1x1")(x),
-            _row(384, 3, "branch3x3_2a")(y),
-            _column(384, 3, "branch3x3_2b")(y),
-            _row(384, 3, "branch3x3dbl_3a")(z),
-            _column(384, 3, "branch3x3dbl_3b")(z),
-            BasicConv(192, pooled=True, name="branch_pool")(x),
-        )
+        y = _joined(_row(384, 3, "branch3x3_2a")(y), _column(384, 3, "branch3x3_2b")(y))
+        z = _chain(x, BasicConv(448, name="branch3x3dbl_1"), BasicConv(384, 3, padding=1, name="branch3x3dbl_2"))
+        z = _joined(_row(384, 3, "branch3x3dbl_3a")(z), _column(384, 3, "branch3x3dbl_3b")(z))
+        return _joined(single, y, z, BasicConv(192, pooled=True, name="branch_pool")(x))
 
 
 class Inception(nn.Module):

@@ -1,17 +1,25 @@
 """The layers equal XLA's and torch's own, in values and in gradients, whatever the sizes, strides and paddings."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from compare import assert_close
+from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from jaxplain.models.convolution import convolve, depthwise, max_pool, winograd
+import jaxplain as jp
+from jaxplain.models import available, inception, load
+from jaxplain.models.convolution import convolve, depthwise, max_pool, mean_pool
+from jaxplain.models.inception import BasicConv
 from jaxplain.models.layers import AdaptiveMean, Conv, GlobalMean, MaxPool, Relu, clip
+from jaxplain.models.registry import architecture
+from jaxplain.models.winograd import winograd
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 SQUARE = [(k, k) for k in range(1, 8)]
@@ -35,6 +43,20 @@ def general(x, kernel, stride, padding, groups=1):
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=layout, feature_group_count=groups
     )
+
+
+def windowed(x, start, reduce, size, stride, padding):
+    """XLA's own pooling."""
+    sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    return jax.lax.reduce_window(x, start, reduce, (1, size, size, 1), (1, stride, stride, 1), sides)
+
+
+def windowed_max(x, size, stride, padding):
+    return windowed(x, -jnp.inf, jax.lax.max, size, stride, padding)
+
+
+def windowed_mean(x):
+    return windowed(x, 0.0, jax.lax.add, 3, 1, 1) / 9
 
 
 def pulled_back(f, *args):
@@ -66,32 +88,58 @@ def gradients_of_torch(f, g, *args):
 
 
 @few
-@given(cases())
-def test_convolve_is_the_general_convolution(case):
+@given(cases(), st.sampled_from([3, 9]))
+def test_convolve_is_the_general_convolution(case, channels):
     sides, size, *rest = case
-    x, kernel = normal(2, *sides, 3), normal(*size, 3, 4, seed=1)
+    x, kernel = normal(2, *sides, channels), normal(*size, channels, 4, seed=1)
     actual = pulled_back(lambda x, k: convolve(x, k, *rest), x, kernel)
     expected = pulled_back(lambda x, k: general(x, k, *rest), x, kernel)
     assert_close(actual, expected)
 
 
 @pytest.mark.parametrize(
-    ("sides", "padding"),
+    ("sides", "size", "stride", "padding"),
     [
-        ((14, 14), ((1, 1), (1, 1))),
-        ((17, 16), ((1, 1), (1, 1))),
-        ((16, 15), ((0, 2), (1, 0))),
-        ((20, 64), ((0, 0), (2, 1))),
+        ((17, 16), (3, 3), 1, ((1, 1), (1, 1))),
+        ((20, 64), (3, 3), 1, ((0, 0), (2, 1))),
+        ((31, 35), (3, 3), 2, ((0, 2), (1, 0))),
+        ((14, 21), (1, 3), 1, ((0, 0), (1, 1))),
+        ((21, 14), (3, 1), 1, ((1, 1), (0, 0))),
     ],
 )
-def test_winograd_is_the_general_convolution(sides, padding):
+def test_winograd_is_the_general_convolution(sides, size, stride, padding):
     """In values and gradients, also under vmap and as the form that `convolve` takes at such sizes."""
-    x, kernel = normal(2, *sides, 5), normal(3, 3, 5, 4, seed=1)
-    expected = pulled_back(lambda x, k: general(x, k, 1, padding), x, kernel)
-    assert_close(pulled_back(lambda x, k: winograd(x, k, padding), x, kernel), expected)
-    assert_close(pulled_back(lambda x, k: convolve(x, k, 1, padding), x, kernel), expected)
-    one_by_one = pulled_back(lambda x, k: jax.vmap(lambda x: convolve(x[None], k, 1, padding)[0])(x), x, kernel)
+    x, kernel = normal(2, *sides, 30), normal(*size, 30, 4, seed=1)
+    expected = pulled_back(lambda x, k: general(x, k, stride, padding), x, kernel)
+    assert_close(pulled_back(lambda x, k: winograd(x, k, stride, padding, False), x, kernel), expected)
+    assert_close(pulled_back(lambda x, k: convolve(x, k, stride, padding), x, kernel), expected)
+    one_by_one = pulled_back(lambda x, k: jax.vmap(lambda x: convolve(x[None], k, stride, padding)[0])(x), x, kernel)
     assert_close(one_by_one, expected)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (1, 3), (2, 5)])
+def test_a_turned_kernel_is_flipped_and_has_its_channels_swapped(size):
+    x, kernel, padding = normal(2, 17, 16, 30), normal(*size, 4, 30, seed=1), ((1, 1), (0, 1))
+
+    def expected(x, kernel):
+        return general(x, kernel[::-1, ::-1].swapaxes(2, 3), 1, padding)
+
+    forms = (convolve, winograd) if 3 in size else (convolve,)
+    for form in forms:
+        actual = pulled_back(lambda x, k: form(x, k, 1, padding, True), x, kernel)  # noqa: B023
+        assert_close(actual, pulled_back(expected, x, kernel))
+
+
+def test_winograd_of_more_images_than_its_cache_holds():
+    x, kernel, padding = normal(5, 64, 64, 64), normal(3, 3, 64, 64, seed=1), ((1, 1), (1, 1))
+    assert_close(jax.jit(lambda x, k: winograd(x, k, 1, padding, False))(x, kernel), general(x, kernel, 1, padding))
+
+
+@pytest.mark.parametrize(("width", "stride"), [(75, 1), (72, 2), (15, 2)])
+def test_convolve_of_odd_widths_is_the_general_convolution(width, stride):
+    x, kernel, padding = normal(2, 6, width, 9), normal(5, 5, 9, 4, seed=1), ((2, 2), (1, 2))
+    expected = pulled_back(lambda x, k: general(x, k, stride, padding), x, kernel)
+    assert_close(pulled_back(lambda x, k: convolve(x, k, stride, padding), x, kernel), expected)
 
 
 @few
@@ -176,6 +224,27 @@ def test_max_pool_is_torchs(case, levels):
     assert_close(by, (dx,))
 
 
+@pytest.mark.parametrize("sides", [(1, 1), (1, 5), (2, 2), (7, 3), (8, 9)])
+def test_mean_pool_is_torchs(sides):
+    """Also where most of each window is padding, which torch counts."""
+    x = normal(2, *sides, 3)
+    y, g, by = pulled_back(mean_pool, x)
+    value, slopes = gradients_of_torch(lambda x: functional.avg_pool2d(x, 3, 1, 1), g, x)
+    assert_close((y, *by), (value, *slopes))
+
+
+@pytest.mark.parametrize("sides", [(1, 3), (6, 7)])
+def test_the_mean_after_a_convolution_of_one_pixel_is_the_mean_before_it(sides):
+    """In values, and in gradients by the image and the parameters."""
+    x, pooled, plain = normal(2, *sides, 3), BasicConv(5, pooled=True), BasicConv(5)
+    params = {"bn": {"kernel": normal(1, 1, 3, 5, seed=1), "bias": normal(5, seed=3)}}
+    after = pulled_back(lambda x, p: pooled.apply({"params": p}, x), x, params)
+    before = pulled_back(lambda x, p: plain.apply({"params": p}, mean_pool(x)), x, params)
+    assert_close(after, before)
+    with pytest.raises(AssertionError, match="differs by"):
+        assert_close(after[0], plain.apply({"params": params}, x))
+
+
 def test_ties_give_the_gradient_to_the_first():
     """By hand: windows of 2 x 2 with a tie in the row, in the column, and across."""
     x = jnp.float32([[1, 1, 0, 2, 0, 3], [0, 0, 0, 2, 3, 0]]).reshape(1, 2, 6, 1)
@@ -203,8 +272,10 @@ def conv(module, x, **like):
     """(a module's output, the general convolution of the same parameters plus the bias)."""
     variables = module.init(jax.random.key(0), x)
     variables["params"]["bias"] = normal(module.features, seed=3)
-    y = general(x, variables["params"]["kernel"], module.stride, **like) + variables["params"]["bias"][None, None, None]
-    return module.apply(variables, x), y
+    y = general(x, variables["params"]["kernel"], module.stride, **like)
+    if module.before_bias is not None:
+        y = module.before_bias(y)
+    return module.apply(variables, x), y + variables["params"]["bias"][None, None, None]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -226,7 +297,69 @@ def test_convolutions_with_padding_and_groups():
     assert_close(*conv(Conv(4, 3, 2, ((0, 1), (0, 1)), groups=4), x, padding=((0, 1), (0, 1)), groups=4))
 
 
+@pytest.mark.parametrize("module", [Conv(5, before_bias=jnp.square), Conv(5, 3, 2, padding=1, before_bias=jnp.square)])
+def test_what_comes_before_the_bias(module):
+    assert_close(*conv(module, normal(2, 9, 7, 4), padding=((module.padding,) * 2,) * 2))
+
+
 def test_the_other_modules():
     x = normal(2, 9, 7, 3)
     np.testing.assert_array_equal(MaxPool(3, 2, padding=1).apply({}, x), max_pool(x, 3, 2, 1))
     assert_close(GlobalMean().apply({}, x), np.asarray(x).mean((1, 2), keepdims=True))
+
+
+class InGeneralForms(NamedTuple):
+    """A network whose convolutions, those of single pixels too, and poolings are XLA's own."""
+
+    module: nn.Module
+
+    def apply(self, variables, x):
+        with nn.intercept_methods(in_general_form):
+            return self.module.apply(variables, x)
+
+
+def in_general_form(call, args, kwargs, context):
+    module, (x, *_) = context.module, args
+    if isinstance(module, MaxPool):
+        return windowed_max(x, module.size, module.stride, module.padding)
+    if not isinstance(module, Conv):
+        return call(*args, **kwargs)
+    kernel, bias = (module.variables["params"][name] for name in ("kernel", "bias"))
+    padding = ((module.padding,) * 2,) * 2 if isinstance(module.padding, int) else module.padding
+    y = general(x, kernel, module.stride, padding, module.groups)
+    return (y if module.before_bias is None else module.before_bias(y)) + bias[None, None, None]
+
+
+@jax.jit
+def with_sites(net, x, target, imposed):
+    """(outputs, every site's activation, the gradient by x).
+
+    With `imposed` activations the last two are those of a network that has them as values and goes on differentiating
+    its own, so that no rounding puts a unit on the other side of a kink.
+    """
+    found = {}
+
+    def impose(name, a):
+        found[name] = a
+        return imposed[name] + (a - jax.lax.stop_gradient(a)) if imposed else a
+
+    def score(x):
+        return jnp.vdot(jp.net.run(net, x, impose), target), found.copy()
+
+    gradient, sites = jax.grad(score, has_aux=True)(x)
+    return net(x), sites, gradient
+
+
+@pytest.mark.parametrize("name", list(available()))
+def test_networks_are_those_of_the_general_forms(name, monkeypatch):
+    net, x, target = load(name, jax.random.key(0)).net, normal(107, 149, 3), normal(1000, seed=1)
+    ours = with_sites(net, x, target, {})
+    monkeypatch.setattr(inception, "max_pool", windowed_max)
+    monkeypatch.setattr(inception, "mean_pool", windowed_mean)
+    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), *net.args)
+    assert str(jax.make_jaxpr(plain)(x)).count("conv_general_dilated[") == convolutions(net)
+    assert_close(with_sites(plain, x, target, ours[1]), ours, 1e-4)
+
+
+def convolutions(net):
+    return sum(leaf.ndim == 4 for leaf in jax.tree.leaves(net))
