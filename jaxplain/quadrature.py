@@ -33,7 +33,8 @@ def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int | None = None) -> Any:
     """sum_i weights[i] f(items[i]), for a pytree of items with a leading axis and a function f of one of them.
 
-    `chunk` items are evaluated at a time (None: all at once), and memory does not grow with their number.
+    `chunk` items are evaluated at a time (None: all at once), and memory does not grow with their number. Sums are
+    float32 at least.
     """
     weights = jnp.asarray(weights, jnp.float32)
     count = len(weights)
@@ -41,8 +42,10 @@ def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int |
         raise ValueError(f"chunk is {chunk}, but at least 1 is expected, or None for all at once.")
 
     def part(weights, items):
-        values = jax.vmap(f)(items)
-        return jax.tree.map(lambda v: jnp.tensordot(weights.astype(v.dtype), v, 1), values)
+        def total(v):
+            return jnp.tensordot(weights, v.astype(jnp.promote_types(v.dtype, jnp.float32)), 1)
+
+        return jax.tree.map(total, jax.vmap(f)(items))
 
     if chunk is None or chunk >= count:
         return part(weights, items)

@@ -41,6 +41,7 @@ def cam(weigh: Weigh) -> Cam:
 
     def weighted(activation, gradient):
         _check_map(activation)
+        activation, gradient = activation.astype(jnp.float32), gradient.astype(jnp.float32)
         return jnp.sum(jnp.broadcast_to(weigh(activation, gradient), activation.shape) * activation, axis=-1)
 
     def explain(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str | tuple[str, ...]) -> Any:
@@ -130,7 +131,7 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     del target
     activation, _ = view(net, layer, x)
     _check_map(activation)
-    rows = activation.reshape(-1, activation.shape[-1])
+    rows = activation.astype(jnp.float32).reshape(-1, activation.shape[-1])
     centred = rows - jnp.mean(rows, axis=0, keepdims=True)
     direction = jnp.linalg.svd(centred, full_matrices=False)[2][0]
     sign = jnp.where(jnp.sum(direction) < 0, -1.0, 1.0)
