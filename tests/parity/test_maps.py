@@ -1,4 +1,5 @@
-"""Raw maps equal those of captum and pytorch-grad-cam, on ResNet50 with random weights and on EfficientNet-Lite0."""
+"""Raw maps equal those of captum and pytorch-grad-cam, on EfficientNet-Lite0, and on ResNet50 and
+Inception-v3 with random weights."""
 
 import functools
 from typing import Any, NamedTuple
@@ -16,11 +17,11 @@ from parity.torch_nets import (
     from_torch,
     lite,
     noise,
-    resnet,
     same_kinks,
     the_image,
     to_torch,
     torch_gradient,
+    twins,
     with_relus,
 )
 
@@ -37,7 +38,12 @@ CAMS = {
     "hires_cam": pytorch_grad_cam.HiResCAM,
     "layer_cam": pytorch_grad_cam.LayerCAM,
 }
-LAYERS = {"resnet50": ("layer3.2", "layer4"), "efficientnet_lite0": ("_blocks.10", "_swish2")}
+LAYERS = {
+    "resnet50": ("layer3.2", "layer4"),
+    "efficientnet_lite0": ("_blocks.10", "_swish2"),
+    "inception_v3": ("Mixed_6b.branch7x7_2", "Mixed_7c"),
+}
+SIZES = {"resnet50": (96, 128), "inception_v3": (139, 171)}
 # These divide by a sum of activations, and are not meant for signed ones, whose sum may be near 0: noise of 1e-7 on
 # the activation and the gradient at _blocks.10 changes the map of Grad-CAM++ by 4e-3.
 RECTIFIED = {"grad_cam_plus_plus": "_blocks.10._swish2", "xgrad_cam": "_blocks.10._swish2"}
@@ -71,13 +77,13 @@ def everything(layers, net, x, target):
 @pytest.fixture(scope="module", params=LAYERS)
 def case(request):
     name = request.param
-    if name == "resnet50":
-        twins, x, k = resnet(), noise(96, 128), 7
+    if name in SIZES:
+        both, x, k = twins(name), noise(*SIZES[name]), 7
     else:
-        twins, x, k = lite(), load(name).prepare("sample:chelsea"), 285
+        both, x, k = lite(), load(name).prepare("sample:chelsea"), 285
     target = jp.one_hot(k, 1000)
-    ours, relus = with_relus(functools.partial(everything, LAYERS[name]), the_image, None, twins.net, x, target)
-    return Case(name, twins, x, k, target, ours, relus)
+    ours, relus = with_relus(functools.partial(everything, LAYERS[name]), the_image, None, both.net, x, target)
+    return Case(name, both, x, k, target, ours, relus)
 
 
 @pytest.fixture(params=["interior", "last"])
@@ -143,11 +149,16 @@ def test_gradient_times_input_is_captums(case):
     assert_close(case.ours["gradient_times_input"], from_torch(theirs), TOLERANCE)
 
 
+# Inception's loops take long to compile, and have nothing new.
+looping = pytest.mark.parametrize("case", ["resnet50", "efficientnet_lite0"], indirect=True)
+
+
 def on_the_path(start, end):
     t = jnp.asarray(nodes("gauss_legendre", STEPS)[0], jnp.float32)
     return jax.vmap(lambda t: start + t * (end - start))(t)
 
 
+@looping
 def test_integrated_gradients_are_captums(case):
     ours, relus = with_relus(
         functools.partial(jp.integrated_gradients, steps=STEPS),
@@ -161,6 +172,7 @@ def test_integrated_gradients_are_captums(case):
     assert_close(ours, from_torch(theirs), TOLERANCE)
 
 
+@looping
 def test_integrated_gradients_at_a_layer_are_captums(case):
     """captum starts from the layer's activation for a black image."""
     layer = LAYERS[case.name][0]
@@ -182,6 +194,7 @@ def test_integrated_gradients_at_a_layer_are_captums(case):
     assert_close(ours, from_torch(theirs), TOLERANCE)
 
 
+@looping
 def test_smooth_gradient_is_a_loop_of_torchs(case):
     def noisy(net, x):
         keys = jax.random.split(KEY, DRAWS)

@@ -17,16 +17,20 @@ from compare import assert_close
 from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 
-from jaxplain import from_linen
-from jaxplain.models import available, load, resnet50, vgg16
+from jaxplain.models import available, load
 from jaxplain.net import Net, run
-from jaxplain.weights_convert import convert
 
 Relus = dict[str, jax.Array]
 Explain = Callable[[Net, Any, Any], Any]
 Points = Callable[[Net, Any], jax.Array]
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+# torchvision's networks, and how each is made without initialising what is drawn here anyway
+NETWORKS = {"resnet50": {}, "vgg16": {"init_weights": False}, "inception_v3": {"init_weights": False}}
+# Where the outputs of ReLUs are sites. Inception's ReLUs are plain functions: there it is what goes into them.
+KINKS = re.compile(r"relu\d?$|_swish\d$|\.bn$|^(features|classifier)\.\d+$")
+# The open interval in which each layer is linear, of its input or, where all is linear, of its output.
+LINEAR = {nn.ReLU: (0, torch.inf), nn.ReLU6: (0, 6), nn.BatchNorm2d: (-torch.inf, torch.inf)}
 
 
 class Twins(NamedTuple):
@@ -49,20 +53,27 @@ class WithFeatures(nn.Module):
         return self.lite._fc(self.lite._avg_pooling(a).flatten(1))
 
 
-@functools.cache
-def resnet() -> Twins:
-    """ResNet50 with random weights and random statistics in every BatchNorm."""
-    torch.manual_seed(0)
-    module = torchvision.models.resnet50()
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_var, 0.5, 2)
-            nn.init.normal_(layer.running_mean, 0, 0.3)
-            nn.init.uniform_(layer.weight, 0.3, 1)
-            nn.init.normal_(layer.bias, 0, 0.3)
-    net = from_linen(resnet50(), {"params": jax.device_put(convert(module, "resnet50"))})
+def twins(name: str, seed: int = 0) -> Twins:
+    """One of NETWORKS with random weights, biases and statistics, all of them drawn from the seed."""
+    module = _drawn(torchvision.models.get_model(name, **NETWORKS[name]), torch.Generator().manual_seed(seed))
+    net = load(name, module).net
     module = _frozen(module)
     return Twins(module, net, module.get_submodule)
+
+
+def _drawn(module, draw):
+    """Sizes of activations stay about the same from layer to layer, so that no layer is drowned by biases."""
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_var, 0.5, 2, generator=draw)
+            nn.init.normal_(layer.running_mean, 0, 0.1, generator=draw)
+            nn.init.uniform_(layer.weight, 0.5, 1.5, generator=draw)
+            nn.init.normal_(layer.bias, 0, 0.1, generator=draw)
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=draw)
+            if layer.bias is not None:
+                nn.init.normal_(layer.bias, 0, 0.1, generator=draw)
+    return module
 
 
 @functools.cache
@@ -77,16 +88,6 @@ def lite() -> Twins:
         return wrapped.features if name == "_swish2" else module.get_submodule(name.replace("_swish2", "_swish"))
 
     return Twins(wrapped, load("efficientnet_lite0").net, layer)
-
-
-@functools.cache
-def vgg() -> Twins:
-    """VGG16 with random weights."""
-    torch.manual_seed(0)
-    module = torchvision.models.vgg16()
-    net = from_linen(vgg16(), {"params": jax.device_put(convert(module, "vgg16"))})
-    module = _frozen(module)
-    return Twins(module, net, module.get_submodule)
 
 
 def _frozen(module):
@@ -111,14 +112,16 @@ def noise(height: int, width: int, seed: int = 1) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=(height, width, 3)), jnp.float32)
 
 
-def torch_sites(module: nn.Module, x, left_out: tuple[type, ...] = (nn.Conv2d, nn.Dropout)) -> dict[str, np.ndarray]:
+def torch_sites(module: nn.Module, x, left_out: tuple[type, ...] = ()) -> dict[str, np.ndarray]:
     """What torch computes at our sites, in the order of its calls, from the outputs of all its modules.
 
-    No sites are those of the types `left_out`, as convolutions that a BatchNorm follows, into which they are folded,
-    and what is inside convolutions. A module called several times is numbered; the blocks of EfficientNet-Lite, which
-    torch keeps in a list that is not called, are a chain.
+    No sites are those of the types `left_out`, what is inside convolutions, and where there are BatchNorms, into which
+    they are folded, the convolutions. A module called several times is numbered; the blocks of EfficientNet-Lite,
+    which torch keeps in a list that is not called, are a chain.
     """
     calls = []
+    if any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+        left_out = (*left_out, nn.Conv2d)
 
     def keep(name, output):
         calls.append((name, from_torch(output)))  # a copy: a later module may write in place
@@ -170,7 +173,7 @@ def assert_sites(ours: dict, theirs: dict, tolerance: float = 1e-4) -> None:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def with_relus(explain: Explain, points: Points, layer: str | None, net: Net, x, target) -> tuple[Any, Relus]:
-    """(explain(net, x, target), the outputs of all ReLUs at each of points(net, x)), in one program, rounded alike.
+    """(explain(net, x, target), the activations at KINKS at each of points(net, x)), in one program, rounded alike.
 
     Points are images, or activations of the layer.
     """
@@ -181,7 +184,7 @@ def with_relus(explain: Explain, points: Points, layer: str | None, net: Net, x,
         def keep(name, a):
             if name == layer:
                 return point
-            if re.search(r"relu\d?$|_swish\d$", name):
+            if KINKS.search(name):
                 found[name] = a
             return a
 
@@ -201,7 +204,7 @@ def the_image(net: Net, x) -> jax.Array:
 @contextmanager
 def same_kinks(module: nn.Module, relus: Relus) -> Iterator[None]:
     """While it lasts, every ReLU of a module has our output as its output, and lets gradients through where that is
-    inside the linear piece.
+    inside the linear piece; where our site is what goes into a ReLU, that is ours.
 
     A unit within a rounding error of a kink may be on one side there and on the other here. Its value is the same, but
     its gradient is 0 or 1, and one such unit near the input is a thousandth of an input gradient: EfficientNet-Lite0
@@ -211,9 +214,9 @@ def same_kinks(module: nn.Module, relus: Relus) -> Iterator[None]:
     module = getattr(module, "lite", module)
     hooks = []
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.ReLU | nn.ReLU6):
-            names = sorted(ours for ours in relus if re.fullmatch(rf"{re.escape(name)}\d?", ours))
-            values = itertools.cycle([torch.tensor(np.asarray(relus[ours]).transpose(0, 3, 1, 2)) for ours in names])
+        names = [name] if name in relus else sorted(ours for ours in relus if re.sub(r"\d$", "", ours) == name)
+        if names and type(layer) in LINEAR:
+            values = itertools.cycle([torch.tensor(np.moveaxis(np.asarray(relus[ours]), -1, 1)) for ours in names])
             hooks.append(layer.register_forward_hook(functools.partial(_replaced, values)))
     try:
         yield
@@ -223,12 +226,12 @@ def same_kinks(module: nn.Module, relus: Relus) -> Iterator[None]:
 
 
 def _replaced(values, layer, inputs, output):
-    ours, (z,) = next(values), inputs
-    if ours.shape != z.shape:
+    ours, (low, high) = next(values), LINEAR[type(layer)]
+    if ours.shape != output.shape:
         return output  # a pass of captum's for the layer's activation
     assert_close(ours.numpy(), output.detach().numpy(), 1e-4)
-    linear = (ours > 0) & (ours < (6 if isinstance(layer, nn.ReLU6) else torch.inf))
-    return ours + linear * (z - z.detach())
+    z = output if isinstance(layer, nn.BatchNorm2d) else inputs[0]
+    return ours + ((ours > low) & (ours < high)) * (z - z.detach())
 
 
 def torch_gradient(module: nn.Module, x, target) -> np.ndarray:
