@@ -4,6 +4,7 @@ import importlib.util
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,10 @@ from jaxplain.models.categories import imagenet
 from jaxplain.models.registry import Published, architecture, names
 from jaxplain.models.spec import Spec
 from jaxplain.net import Net, before, then
-from jaxplain.weights_convert import convert, fetched, restore, sha256
+from jaxplain.weights_convert import convert, fetched, restore, save, sha256
 
 PREPROCESSING = ("input_size", "resize", "mean", "std", "interpolation")
+SIZES = range(1, 16_385)  # as of images
 
 
 class Weights(NamedTuple):
@@ -54,7 +56,7 @@ class Model(NamedTuple):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What is stored beside the parameters: save(folder, model.net.args[0]["params"], model.record)."""
+        """What is stored beside the parameters: where they came from, their categories and preprocessing."""
         spec = self.spec._asdict()
         return {
             "architecture": spec["name"],
@@ -63,6 +65,20 @@ class Model(NamedTuple):
             "categories": list(spec["categories"]),
             "preprocessing": {name: spec[name] for name in PREPROCESSING},
         }
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes the parameters and the record to a new or empty folder, which load(name, folder) reads.
+
+        ValueError if the folder is neither, or if the net is not one of float32 parameters as `load` makes it.
+        """
+        match self.net.args:
+            case ({"params": params},) if all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params)):
+                save(folder, jax.tree.map(np.asarray, params), self.record)
+            case _:
+                raise ValueError(
+                    f"This {self.spec.name} is cast or wrapped, expected the net that load gives in float32: load it "
+                    "without dtype, and save that."
+                )
 
     def placement(self, image: Any) -> tuple[float, float, float, float]:
         """The box (left, top, right, bottom) of the upright original, in its pixels, that the net sees."""
@@ -95,6 +111,14 @@ def load(
     return Model(_in_dtype(known.module(outputs), params, jnp.dtype(dtype)), spec, source)
 
 
+def published_set(name: str, weights: str | None = None) -> Published:
+    """A network's published set of weights of that name, by default the first; ValueError where there is none."""
+    sets = {published.name: published for published in architecture(name).published}
+    if weights is not None and weights not in sets:
+        raise ValueError(f"{name} has no published weights {weights!r}; there is {', '.join(sets)}.")
+    return sets[weights or next(iter(sets))]
+
+
 def available() -> dict[str, Path | None]:
     """Every network's name, with the path of its published weights where they are on this machine."""
     return {name: on_this_machine(name, architecture(name).published[0]) for name in names()}
@@ -102,10 +126,15 @@ def available() -> dict[str, Path | None]:
 
 def on_this_machine(name: str, published: Published) -> Path | None:
     """The file or converted folder of a published set of weights, where it is installed or has been fetched."""
-    if published.package is None:
-        folder = fetched(name, published)
-        return folder if folder.is_dir() else None
-    found = importlib.util.find_spec(published.package)
+    installed = _installed(published)
+    if installed is not None:
+        return installed
+    folder = fetched(name, published)
+    return folder if folder.is_dir() else None
+
+
+def _installed(published):
+    found = importlib.util.find_spec(published.package) if published.package else None
     if found is None or found.origin is None:
         return None
     path = Path(found.origin).parent / "models" / published.file
@@ -159,7 +188,15 @@ def _read(known, weights):
     path = Path(weights) if published is None else _found(known, published)
     if path.is_dir():
         return _restored(known, path)
-    params, digest = convert(path, known.spec.name), sha256(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path}; give a .pth, .pt or .safetensors file, a converted folder, or one of the "
+            f"published sets, {', '.join(p.name for p in known.published)}."
+        )
+    with ThreadPoolExecutor(1) as beside:  # hashing a large file takes a second, and lets others work meanwhile
+        hashing = beside.submit(sha256, path)
+        params = convert(path, known.spec.name)
+    digest = hashing.result()
     spec = next((p.spec for p in known.published if digest.startswith(p.digest)), known.spec)
     return params, spec, Weights(path.name, digest)
 
@@ -172,21 +209,45 @@ def _restored(known, folder):
             "load that model, or give this one's weights."
         )
     _check_parameters(known, params, folder)
-    given = {"categories": record.get("categories", ()), **record.get("preprocessing", {})}
-    if unknown := set(given) - {"categories", *PREPROCESSING}:
+    _check_record(record, folder)
+    given = record.get("preprocessing", {}) | {"categories": record.get("categories", ())}
+    spec = known.spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    return params, spec, Weights(record.get("source", folder.name), record.get("sha256"))
+
+
+def _check_record(record, folder):
+    """Raises ValueError where a folder's record has something else in a place than `Model.record` writes there."""
+    given = record.get("preprocessing", {})
+    if not isinstance(given, dict):
+        raise ValueError(f"{folder} has a preprocessing that does not say what is what; convert again.")
+    if unknown := set(given) - set(PREPROCESSING):
         raise ValueError(
             f"{folder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or convert again."
         )
-    spec = known.spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
-    if not all(isinstance(name, str) for name in spec.categories):
+    for name, value in given.items():
+        if not _fits(name, value):
+            raise ValueError(f"{folder} has the preprocessing {name} = {value!r:.60}, which cannot be; convert again.")
+    categories = record.get("categories", [])
+    if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
         raise ValueError(f"{folder} has categories that are not names; convert again.")
-    return params, spec, Weights(record.get("source", folder.name), record.get("sha256"))
+    if not all(isinstance(record.get(name) or "", str) for name in ("source", "sha256")):
+        raise ValueError(f"{folder} has a source or a sha256 that is no text; convert again.")
+
+
+def _fits(name, value):
+    """Whether a value of the preprocessing is of its kind."""
+    if name in ("input_size", "resize"):
+        return type(value) is int and value in SIZES
+    if name == "interpolation":
+        return isinstance(value, str)
+    numbers = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    return numbers and all(abs(v) < 1000 and (v > 0 or name == "mean") for v in value)
 
 
 def _check_parameters(known, params, folder):
     """Raises ValueError listing what a folder's parameters lack, have too much, in another shape, or not finite."""
     given = _shapes(params)
-    outputs = given.get(f"{known.classifier.replace('.', '/')}/bias", (1000,))[0]
+    (outputs,) = given.get(f"{known.classifier.replace('.', '/')}/bias", ())[:1] or (1000,)
     (variables,) = outline(known.spec.name, outputs).args
     expected = _shapes(variables["params"])
     problems = [
@@ -223,7 +284,7 @@ def _named(categories, outputs):
     if not len(categories):
         return imagenet() if outputs == 1000 else tuple(f"class {k}" for k in range(outputs))
     if len(categories) != outputs:
-        raise ValueError(f"There are {len(categories)} categories, but the weights have {outputs} outputs.")
+        raise ValueError(f"There are {len(categories)} categories, but the weights have {outputs} outputs; name each.")
     return tuple(categories)
 
 

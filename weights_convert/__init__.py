@@ -9,8 +9,8 @@ convolution and its BatchNorm are one scope with a kernel and a bias, under the 
 """
 
 from jaxplain.weights_convert.convert import convert
-from jaxplain.weights_convert.fetch import fetched
+from jaxplain.weights_convert.fetch import fetch, fetched
 from jaxplain.weights_convert.state_dict import read_state_dict
 from jaxplain.weights_convert.store import restore, save, sha256
 
-__all__ = ["convert", "fetched", "read_state_dict", "restore", "save", "sha256"]
+__all__ = ["convert", "fetch", "fetched", "read_state_dict", "restore", "save", "sha256"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxplain.weights_convert.engine import assemble, source_of
+from jaxplain.weights_convert.engine import assemble, entry_for, without_prefix
 from jaxplain.weights_convert.state_dict import read_state_dict
 from jaxplain.weights_convert.tables import TABLES
 
@@ -12,17 +12,18 @@ from jaxplain.weights_convert.tables import TABLES
 def convert(source: Any, model: str) -> dict:
     """The parameters of the network named `model`: a nested dict of float32 numpy arrays, BatchNorm folded.
 
-    `source` is whatever `read_state_dict` reads; the number of classes is that of its classifier. ValueError lists
-    every entry that is missing, unexpected, matched twice, of the wrong shape or not finite.
+    `source` is whatever `read_state_dict` reads; a scope that all its entries are in, such as a trainer's `model.`, is
+    taken off. The number of classes is that of its classifier. ValueError lists every entry that is missing,
+    unexpected, matched twice, of the wrong shape, no floats or not finite.
     """
     from jaxplain.models.registry import architecture  # which imports the networks, and they may import this
 
     network = architecture(model)
     if model not in TABLES:
         raise ValueError(f"{model} has no conversion table, expected one of {', '.join(TABLES)}: add one to tables.py")
-    state_dict = read_state_dict(source)
-    bias = state_dict.get(source_of(f"{network.classifier}/bias", TABLES[model]) or "")
-    classes = bias.size if bias is not None and bias.size else 1000  # a missing classifier is reported with the rest
+    state_dict = without_prefix(read_state_dict(source), TABLES[model])
+    bias = entry_for(f"{network.classifier}/bias", state_dict, TABLES[model])
+    classes = (bias and state_dict[bias].size) or 1000  # a missing classifier is reported with the rest
     try:
         return assemble(state_dict, TABLES[model], _shapes(network.module(classes), network.spec.input_size))
     except ValueError as error:

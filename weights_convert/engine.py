@@ -44,7 +44,7 @@ class Given(NamedTuple):
 def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mapping) -> dict:
     """The parameters, float32, as a nested dict of the shapes in `expected` (a tree with `.shape` leaves).
 
-    ValueError lists everything that is missing, unexpected, matched twice, of the wrong shape or not finite.
+    ValueError lists everything that is missing, unexpected, matched twice, of the wrong shape, no floats or not finite.
     """
     scopes = dict(_scopes(expected))
     shapes = {
@@ -58,7 +58,7 @@ def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mappi
     problems |= check(given, shapes)
     if not any(problems.values()):
         folded = {scope: fold(_leaves(scope, given), table.epsilon) for scope in scopes}
-        problems["not finite"] = [scope for scope in scopes if not _finite(folded[scope].values())]
+        problems["not finite"] = [scope for scope in scopes if not _finite(_new(folded[scope], scope, given))]
     if any(problems.values()):
         raise ValueError(_report(problems, len(given), len(state_dict), len(shapes)))
     return _nested(folded)
@@ -85,11 +85,13 @@ def place(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Mapping) -
 
 def check(given: Mapping[str, Given], shapes: Mapping) -> dict[str, list[str]]:
     """Problems by kind of the entries themselves, each called by its name in the state dict."""
-    problems = {"wrong shape": [], "not finite": []}
+    problems = {"wrong shape": [], "no floats": [], "not finite": []}
     for target, (name, values) in given.items():
         if values.shape != tuple(shapes[target]):
             problems["wrong shape"].append(f"{name} for {target}: given {values.shape}, expected {shapes[target]}")
-        if not np.isfinite(values).all():
+        if values.dtype.kind != "f":
+            problems["no floats"].append(f"{name} has {values.dtype}")
+        elif not np.isfinite(values).all():
             kinds = [kind for kind, has in (("NaN", np.isnan), ("inf", np.isinf)) if has(values).any()]
             problems["not finite"].append(f"{name} has {' and '.join(kinds)}")
     return problems
@@ -99,19 +101,39 @@ def fold(leaves: Mapping[str, np.ndarray], epsilon: float) -> dict[str, np.ndarr
     """A convolution and the BatchNorm after it as one convolution, in float64 and returned as float32.
 
     kernel * s and bias - mean * s, where s = scale / sqrt(var + epsilon) is per output channel (the kernel's last
-    axis); a layer without statistics keeps its values.
+    axis); a layer without statistics keeps its values, and its arrays where they are float32 already.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is an error afterwards
         if "var" in leaves:
             kernel, scale, bias, mean, var = (leaves[leaf].astype(np.float64) for leaf in LEAVES)
             s = scale / np.sqrt(var + epsilon)
             leaves = {"kernel": kernel * s, "bias": bias - mean * s}
-        return {leaf: np.array(values, np.float32, order="C") for leaf, values in leaves.items()}
+        return {leaf: values.astype(np.float32, copy=False) for leaf, values in leaves.items()}
 
 
 def source_of(target: str, table: Table) -> str | None:
     """The name of the entry that the table sends to that path, or None: the table read backwards."""
     return next((name for row in table.rows if (name := _backwards(row, target))), None)
+
+
+def entry_for(target: str, state_dict: Mapping[str, np.ndarray], table: Table) -> str | None:
+    """The name of the entry that the table sends to that path, or None: the table read forwards."""
+    matches = ((row, name) for name in state_dict for row in table.rows if re.fullmatch(row.source, name))
+    return next((name for row, name in matches if _forwards(row, name) == target), None)
+
+
+def without_prefix(state_dict: Mapping[str, np.ndarray], table: Table) -> Mapping[str, np.ndarray]:
+    """The entries without the scopes that all of them are in, such as a trainer's `model.`, if the table knows them so.
+
+    The table decides: nothing is taken off names that it knows, nor off names that it then still does not know.
+    """
+    inner = state_dict
+    while not any(re.fullmatch(row.source, name) for name in inner for row in table.rows):
+        first = {name.partition(".")[:2] for name in inner}
+        if len(first) != 1 or first == {("", ".")} or not all("." in name for name in inner):
+            return state_dict
+        inner = {name.partition(".")[2]: values for name, values in inner.items()}
+    return inner
 
 
 def _forwards(row: Row, name: str) -> str | None:
@@ -131,31 +153,43 @@ def _backwards(row: Row, target: str) -> str | None:
     return name if re.fullmatch(row.source, name) else None
 
 
+def _copied(view: np.ndarray, block: int = 16) -> np.ndarray:
+    """A contiguous copy, a few columns at a time: of a large transpose numpy's own takes five times as long."""
+    copy = np.empty(view.shape, view.dtype)
+    for start in range(0, view.shape[-1], block):
+        copy[..., start : start + block] = view[..., start : start + block]
+    return copy
+
+
 def _convolution(kernel: np.ndarray) -> np.ndarray:
     """OIHW to HWIO."""
-    return kernel.transpose(2, 3, 1, 0)
+    return _copied(kernel.transpose(2, 3, 1, 0))
 
 
 def _dense(kernel: np.ndarray) -> np.ndarray:
     """(out, in) to (in, out); OIHW of a convolution over the whole map is a dense layer on the flattened map."""
-    return kernel.reshape(len(kernel), -1).transpose(1, 0)
+    return _copied(kernel.reshape(len(kernel), -1).transpose(1, 0))
 
 
 def _after_flattening(kernel: np.ndarray, side: int = 7) -> np.ndarray:
     """As `_dense`, where torch flattens channels, rows, columns; here it is rows, columns, channels."""
-    flat = _dense(kernel)
-    if len(flat) % side**2:
-        return flat
-    return flat.reshape(-1, side**2, flat.shape[1]).swapaxes(0, 1).reshape(flat.shape)
+    if kernel[0].size % side**2:
+        return _dense(kernel)
+    turned = _copied(kernel.reshape(len(kernel), -1, side**2).transpose(2, 1, 0))
+    return turned.reshape(-1, len(kernel))
 
 
-LAYOUTS = {"conv": (_convolution, (4,)), "dense": (_dense, (2, 4)), "flattened": (_after_flattening, (2, 4))}
+# Each layout makes a new array, of entries of these ranks.
+LAYOUTS = {
+    "vector": (np.array, (1,)),
+    "conv": (_convolution, (4,)),
+    "dense": (_dense, (2, 4)),
+    "flattened": (_after_flattening, (2, 4)),
+}
 
 
 def _laid_out(values: np.ndarray, layout: str) -> np.ndarray:
-    """Vectors, and entries of a rank that the layout is not for, stay as they are: their shape is reported as wrong."""
-    if layout == "vector":
-        return values
+    """Entries of a rank that the layout is not for stay as they are: their shape is reported as wrong."""
     turn, ranks = LAYOUTS[layout]
     return turn(values) if values.ndim in ranks and values.size else values
 
@@ -170,6 +204,12 @@ def _scopes(tree: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Ma
 
 def _leaves(scope: str, given: Mapping[str, Given]) -> dict[str, np.ndarray]:
     return {leaf: given[f"{scope}/{leaf}"].values for leaf in LEAVES if f"{scope}/{leaf}" in given}
+
+
+def _new(folded: Mapping[str, np.ndarray], scope: str, given: Mapping[str, Given]) -> list[np.ndarray]:
+    """The arrays of a scope that are not the given ones, which have been checked."""
+    checked = _leaves(scope, given)
+    return [values for leaf, values in folded.items() if values is not checked[leaf]]
 
 
 def _finite(arrays) -> bool:
@@ -194,7 +234,7 @@ def _missing(target: str, table: Table) -> str:
 def _report(problems: Mapping[str, list[str]], matched: int, entries: int, expected: int) -> str:
     listed = LISTED if 2 * matched >= expected else 3
     kinds = []
-    for kind in ("missing", "unexpected", "matched twice", "wrong shape", "not finite"):
+    for kind in ("missing", "unexpected", "matched twice", "wrong shape", "no floats", "not finite"):
         if found := problems.get(kind):
             rest = f" and {len(found) - listed} more" if len(found) > listed else ""
             kinds.append(f"{kind} ({len(found)}): {', '.join(found[:listed])}{rest}")

@@ -18,7 +18,7 @@ STORED = {
     "uint8": "|u1",
     "bool": "|u1",
 }
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
 
 class BadFileError(ValueError):

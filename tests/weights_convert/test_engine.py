@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from jaxplain.weights_convert.engine import LAYOUTS, Row, Table, assemble, fold, source_of
+from jaxplain.weights_convert.engine import LAYOUTS, Row, Table, assemble, entry_for, fold, source_of, without_prefix
 from jaxplain.weights_convert.tables import TABLES, batch_norm, conv, dense
 
 TABLE = Table((*conv(r"(b\d)\.conv", r"\1.bn"), *batch_norm(r"b\d\.bn"), *dense("fc")), epsilon=1e-3)
@@ -195,8 +195,59 @@ def test_tables_are_read_backwards(model, target, source):
 
 def test_flattened_kernels_follow_rows_columns_channels():
     """Of torch's (out, C 7 7), the weight for channel c at (i, j) is at i 7 C + j C + c."""
+    flattened, _ = LAYOUTS["flattened"]
     kernel = np.arange(2 * 3 * 49, dtype=np.float32).reshape(2, 3 * 49)
-    ours = LAYOUTS["flattened"](kernel)
+    ours = flattened(kernel)
     assert ours.shape == (49 * 3, 2)
     assert ours[(4 * 7 + 5) * 3 + 2, 1] == kernel[1, (2 * 7 + 4) * 7 + 5]
-    np.testing.assert_array_equal(LAYOUTS["flattened"](np.ones((2, 50))), np.ones((2, 50)))
+    np.testing.assert_array_equal(ours, flattened(kernel.reshape(2, 3, 7, 7)))
+    other = np.arange(100.0).reshape(2, 50)
+    np.testing.assert_array_equal(flattened(other), other.T)
+
+
+@pytest.mark.parametrize("outputs", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize(
+    ("layout", "shape", "axes"),
+    [("conv", (3, 5, 2), (2, 3, 1, 0)), ("dense", (7,), (1, 0)), ("flattened", (50,), (1, 0)), ("vector", (), (0,))],
+)
+def test_layouts_are_new_arrays_in_order(layout, shape, axes, outputs):
+    values = np.random.default_rng(0).normal(size=(outputs, *shape))
+    result = LAYOUTS[layout][0](values)
+    np.testing.assert_array_equal(result, values.transpose(axes))
+    assert result.flags.c_contiguous
+    assert not np.shares_memory(result, values)
+
+
+def test_integers_are_no_parameters(entries):
+    entries["fc.weight"] = np.ones((3, 5), np.int8)
+    assert problems(entries).endswith("; no floats (1): fc.weight has int8")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "model.backbone.", "module._orig_mod.", "fc2."])
+def test_a_scope_that_all_entries_are_in_is_taken_off(entries, prefix):
+    wrapped = {prefix + name: values for name, values in entries.items()}
+    assert list(without_prefix(wrapped, TABLE)) == list(entries)
+    assert without_prefix(entries, TABLE) is entries
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["fc.weight", "fc.bias"],
+        ["model.fc.weight", "head.bias"],
+        ["model.fc.weight", "weight"],
+        ["features.0.weight", "features.0.bias"],
+        ["model.a.fc.weight", "model.b.fc.weight"],
+        ["x"],
+    ],
+)
+def test_other_scopes_stay(names):
+    given = dict.fromkeys(names, np.ones(1))
+    assert without_prefix(given, TABLE) is given
+
+
+def test_tables_are_read_forwards():
+    vgg = TABLES["vgg16"]
+    assert entry_for("classifier.6/bias", {"head.fc.bias": np.ones(3)}, vgg) == "head.fc.bias"
+    assert entry_for("classifier.6/bias", {"classifier.6.bias": np.ones(3)}, vgg) == "classifier.6.bias"
+    assert entry_for("classifier.6/bias", {"classifier.6.weight": np.ones((3, 2))}, vgg) is None
