@@ -103,7 +103,7 @@ def _backward(stride, padding, turned, saved, g):
 
 def _by_x(g, kernel, shape, stride, padding, turned):
     """The gradient g (B, h, w, D) spread apart by the stride, convolved with the kernel turned round."""
-    if stride > 1 and kernel.shape[2] <= 4:
+    if stride > 1 and not turned and kernel.shape[2] <= 4:
         return _by_x_in_blocks(g, kernel, shape, stride, padding)
     reach = []
     for axis in (0, 1):
@@ -112,9 +112,9 @@ def _by_x(g, kernel, shape, stride, padding, turned):
         reach.append((low, shape[1 + axis] - spread - low + kernel.shape[axis] - 1))
     if stride == 1:
         return convolve(g, kernel, 1, tuple(reach), not turned)
-    turn = kernel[::-1, ::-1]
-    layout = ("NHWC", "HWOI", "NHWC")
-    return lax.conv_general_dilated(g, turn, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=layout)
+    layout = ("NHWC", "HWIO" if turned else "HWOI", "NHWC")
+    kernel = kernel if turned else kernel[::-1, ::-1]
+    return lax.conv_general_dilated(g, kernel, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=layout)
 
 
 def _by_x_in_blocks(g, kernel, shape, stride, padding):
