@@ -4,8 +4,9 @@ A scale is a pair (low, high) of values at the ends of the colours: (0, high) ha
 a diverging one, red for the target and blue against it. Matplotlib's global state is never touched.
 """
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxplain.postprocess import upsample
 
 _SIDE = 3.2  # inches of a panel
+_LINES = (("#4c72b0", 2.5), ("#dd8452", 1.2))  # colours and widths of curves; of equal ones both are seen
 
 
 class Panel(NamedTuple):
@@ -33,6 +35,21 @@ class Bars(NamedTuple):
     title: str
     names: Sequence[str]
     values: Sequence[float]
+
+
+class Curves(NamedTuple):
+    """Curves over the steps 1, 2, ... as a panel of a figure: the values by the curves' names.
+
+    `parts` are the names and lengths of the parts into which the steps fall, `mark` is the name and number of a step to
+    point out, and `top` is the upper end of the axis, by default above all values.
+    """
+
+    title: str
+    values: Mapping[str, Sequence[float]]
+    steps: str = ""
+    parts: Sequence[tuple[str, int]] = ()
+    mark: tuple[str, int] | None = None
+    top: float | None = None
 
 
 def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float = 100.0) -> tuple[float, float]:
@@ -69,7 +86,10 @@ def overlay(
 
 
 def figure(
-    rows: Sequence[Sequence[Panel | Bars | None]], *, title: str = "", path: str | os.PathLike[str] | None = None
+    rows: Sequence[Sequence[Panel | Bars | Curves | None]],
+    *,
+    title: str = "",
+    path: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
     """A grid of panels as an (H, W, 3) uint8 array, also written to `path` (.png, .jpg, .pdf, .svg) if one is given.
 
@@ -105,6 +125,9 @@ def _draw(sheet, axes, panel):
     axes.set_title(panel.title, fontsize=9, parse_math=False)
     if isinstance(panel, Bars):
         _draw_bars(axes, panel)
+        return
+    if isinstance(panel, Curves):
+        _draw_curves(axes, panel)
         return
     axes.set(xticks=[], yticks=[])
     if panel.heat is None:
@@ -151,6 +174,39 @@ def _draw_bars(axes, panel):
             f"{name}  {value:.2g}", (0.02, place), va="center", fontsize=9, parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
+
+
+def _draw_curves(axes, panel):
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(panel.title, fontsize=9, pad=16 if panel.parts else None, parse_math=False)
+    count = max(map(len, panel.values.values()))
+    dot = 3 if count <= 20 else 0  # points; one step alone makes no line
+    for (name, values), (colour, width) in zip(panel.values.items(), itertools.cycle(_LINES)):
+        axes.plot(range(1, len(values) + 1), values, "o-", color=colour, linewidth=width, markersize=dot, label=name)
+    axes.set(xlim=(0.5, count + 0.5), ylim=(0, panel.top))
+    axes.set_box_aspect(1)
+    axes.tick_params(labelsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel(panel.steps, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    _draw_parts(axes, panel.parts)
+    if panel.mark is not None:
+        name, step = panel.mark
+        axes.axvline(step, color="black", linewidth=1, linestyle=":", label=name)
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _draw_parts(axes, parts):
+    """Shades every second part, and writes each one's name above it."""
+    start = 0.5
+    for number, (name, length) in enumerate(parts):
+        if number % 2:
+            axes.axvspan(start, start + length, color="0.93", zorder=0)
+        place = (start + length / 2, 1.01)
+        above = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 8}
+        axes.text(*place, name, **above, parse_math=False)
+        start += length
 
 
 def _colours(low: float) -> Any:

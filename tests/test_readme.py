@@ -1,15 +1,19 @@
-"""What the documents say is run: all blocks of Python, and all commands but installation and the checks themselves."""
+"""What the documents say is run: all blocks of Python, and all commands but installation, downloads and the checks."""
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from jaxplain.models import available
+from jaxplain.models.preprocess import sample
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOT_RUN = ("pip install", "pytest", "ruff check")
+NOT_RUN = ("pip install", "pytest", "ruff check", "jaxplain fetch")  # installation and downloads
 
 
 def python_blocks(text):
@@ -41,21 +45,38 @@ def test_python_blocks_run(document, tmp_path, monkeypatch):
         assert names["heat"].shape == (224, 224)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with the weights and the images that the documents speak of; commands leave more in it."""
+    folder = tmp_path_factory.mktemp("documents")
+    shutil.copy(available()["efficientnet_lite0"], folder / "mine.pth")
+    for texture in ("brick", "grass", "gravel"):
+        (folder / "textures" / texture).mkdir(parents=True)
+        for number in range(6):
+            corner = 80 * number
+            crop = sample(texture).crop((corner, corner, corner + 100, corner + 100))
+            crop.save(folder / "textures" / texture / f"{number}.png")
+    return folder
+
+
 @pytest.mark.parametrize(
     "command", [c for document in DOCUMENTS for c in commands(document.read_text())], ids=lambda command: command
 )
-def test_command_runs(command, tmp_path, monkeypatch):
+def test_command_runs(command, folder, monkeypatch):
     program, *arguments = shlex.split(command)
     assert program == "jaxplain"
     from jaxplain.cli import main
 
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
+    shutil.rmtree(folder / "out", ignore_errors=True)
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code
     if arguments[0] == "explain":
-        assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".png", ".npz", ".json"}
+        assert {path.suffix for path in (folder / "out").iterdir()} == {".png", ".npz", ".json"}
+    if "--out" in arguments and arguments[0] != "explain":
+        assert (folder / arguments[arguments.index("--out") + 1] / "model.json").is_file()
 
 
 def test_links_lead_somewhere():

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 import warnings
 from importlib.metadata import version
@@ -10,8 +11,11 @@ from typing import Annotated
 import jax
 import typer
 
+from jaxplain.cli.convert import convert
 from jaxplain.cli.errors import say
 from jaxplain.cli.explain import explain
+from jaxplain.cli.fetch import fetch
+from jaxplain.cli.finetune import finetune
 from jaxplain.cli.layers import layers
 from jaxplain.cli.models import models
 from jaxplain.weights_convert.fetch import cache_folder
@@ -22,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (explain, layers, models):
+for command in (explain, layers, models, fetch, convert, finetune):
     app.command()(command)
 
 
@@ -43,12 +47,17 @@ def main() -> None:
     """Runs the command line, with compiled functions kept in the user's cache folder from one run to the next."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error
+    signal.signal(signal.SIGTERM, _terminated)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what the terminal's encoding has not
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", _cache_folder())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    sys.exit(_status())
+    try:
+        status = _status()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.exit(status)
 
 
 def _status():
@@ -62,11 +71,16 @@ def _status():
         return 2
 
 
+def _terminated(*_):
+    """Ends as after an error, so that what is half-written is removed; 143 is what shells say of SIGTERM."""
+    sys.exit(143)
+
+
 def _cache_folder():
     """The folder for compiled functions, or None where there is no place for it."""
     try:
         folder = cache_folder() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+    except (OSError, ValueError):
         return None
     return str(folder) if os.access(folder, os.W_OK) else None

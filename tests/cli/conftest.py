@@ -73,6 +73,15 @@ def compiled_functions(compiled_folder):
             yield
 
 
+@pytest.fixture(autouse=True)
+def users_cache(monkeypatch, tmp_path_factory, compiled_folder):
+    """A cache of the user's own with nothing in it."""
+    folder = tmp_path_factory.mktemp("user")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled_folder))
+    return folder
+
+
 @pytest.fixture(name="run", scope="session")
 def run_fixture():
     return run

@@ -69,8 +69,19 @@ CASES = {
     "rival is target": (f"explain {PHOTO} --target 281 --against tabby", "'tabby' is both", "name two classes"),
     "rival is top": (f"explain {PHOTO} --against espresso", "top prediction is 'espresso'", "name a --target"),
     # weights
-    "no weights": (f"explain {PHOTO} --model resnet50", "weights of resnet50 are not on this machine", "download"),
-    "weights missing": (f"explain {PHOTO} --weights nix.pth", "no file nix.pth", ".pth"),
+    "no weights": (
+        f"explain {PHOTO} --model resnet50",
+        "The IMAGENET1K_V1 weights of resnet50 are not on this machine", "`jaxplain fetch resnet50`",
+    ),
+    "no other weights": (
+        f"explain {PHOTO} --model resnet50 --weights IMAGENET1K_V2",
+        "The IMAGENET1K_V2 weights", "`jaxplain fetch resnet50 --weights IMAGENET1K_V2`",
+    ),
+    "weights missing": (f"explain {PHOTO} --weights nix.pth", "no file nix.pth", ".pth", "IMAGENET1K"),
+    "weights of no network": ("fetch resnet", "no model 'resnet'", "resnet50"),
+    "nothing to convert": ("convert --model resnet50 --out new", "FILE", "jaxplain convert --help"),
+    "converted to nowhere": ("convert text.pth --model resnet50", "--out", "jaxplain convert --help"),
+    "converted for no network": ("convert text.pth --model resnet --out new", "no model 'resnet'", "resnet50"),
     "weights folder": (f"explain {PHOTO} --weights folder", "folder has no model.json"),
     "weights with code": (f"explain {PHOTO} --weights code.pth", "asks to run", "refusing", "save the module's"),
     "weights cut short": (f"explain {PHOTO} --weights cut.pth", "cut.pth is damaged or cut short"),

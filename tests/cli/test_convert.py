@@ -122,10 +122,8 @@ def prefixed(prefix):
 
 GOOD = {
     "DataParallel": prefixed("module."),
-    "torch.compile": prefixed("_orig_mod."),
-    "compiled in parallel": prefixed("module._orig_mod."),
-    "Lightning": lambda entries: {"epoch": 3, "state_dict": prefixed("model.")(entries)},
-    "Lightning's backbone": lambda entries: {"state_dict": prefixed("model.backbone.")(entries)},
+    "torch.compile": prefixed("module._orig_mod."),
+    "Lightning": lambda entries: {"epoch": 3, "state_dict": prefixed("model.backbone.")(entries)},
     "a net": lambda entries: {"net": entries, "acc": 93.0, "epoch": 3},
     "without counters": lambda entries: {n: v for n, v in entries.items() if "num_batches" not in n},
 }

@@ -27,11 +27,10 @@ def server(body):
 
 
 @pytest.fixture(autouse=True)
-def weights(monkeypatch, tmp_path):
-    """The folder that fetched weights go to."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def weights(monkeypatch, users_cache):
+    """The folder that fetched weights go to; what is on this machine is asked for without a proxy."""
     monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "jaxplain" / "weights"
+    return users_cache / "jaxplain" / "weights"
 
 
 def test_says_where_the_weights_are_and_how_to_go_on(run, body, server, weights, monkeypatch):

@@ -8,24 +8,28 @@ import jax
 import pytest
 
 from jaxplain.cli import _cache_folder
-from jaxplain.models import available
+from jaxplain.models.registry import architecture, names
 
 
 def test_lists_every_network_with_its_size_and_weights(run):
     status, out, err = run("models")
     assert (status, err) == (0, "")
-    for name, weights in available().items():
-        (row,) = (line for line in out.splitlines() if f" {name} " in line)
-        assert ("here" in row) == (weights is not None)
-    (row,) = (line for line in out.splitlines() if "resnet50" in line)
-    assert "224 x 224" in row
-    assert "25.5 M" in row  # torchvision's 25,557,032 less BatchNorm's 53,120, plus the 26,560 biases that it folds to
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    assert [row[0] for row in rows] == [name for name in names() for _ in architecture(name).published]
+    assert [row[3] for row in rows] == [
+        published.name for name in names() for published in architecture(name).published
+    ]
+    assert [row[4] for row in rows] == ["yes" if row[0] == "efficientnet_lite0" else "no" for row in rows]
+    # torchvision's 25,557,032 less BatchNorm's 53,120, plus the 26,560 biases that it folds to
+    assert ["resnet50", "224 x 224", "25.5 M", "IMAGENET1K_V2", "no"] in rows
+    assert "`jaxplain fetch MODEL`" in out
 
 
 def test_narrow_terminals_fold_what_they_cannot_hold(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     _, out, _ = run("models")
-    assert max(map(len, out.splitlines())) <= 40
+    table = [line for line in out.splitlines() if line[0] in "┏┃┡│└"]
+    assert {len(line) for line in table} == {40}
     assert "…" not in out
 
 
@@ -33,7 +37,7 @@ def test_narrow_terminals_fold_what_they_cannot_hold(run, monkeypatch):
 def test_help_names_the_commands_and_a_first_step(run, arguments):
     status, out, err = run(*arguments)
     assert (status, err) == (0, "")
-    for word in ("explain", "layers", "models", "jaxplain explain sample:chelsea"):
+    for word in ("explain", "layers", "models", "fetch", "convert", "jaxplain explain sample:chelsea"):
         assert word in out
 
 
@@ -42,7 +46,22 @@ def test_help_of_explain_names_every_option_and_method(run):
 
     status, out, err = run("explain", "--help")
     assert (status, err) == (0, "")
-    for word in ("--model", "--weights", "--method", "--layer", "--target", "--against", "--out", "IMAGE", *METHODS):
+    options = "--model", "--weights", "--method", "--layer", "--target", "--against", "--out"
+    for word in (*options, "IMAGE", "IMAGENET1K_V2", *METHODS):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("fetch", ["MODEL", "--weights", "--from-url", "--file", "XDG_CACHE_HOME"]),
+        ("convert", ["FILE", "--model", "--out", "--categories", "--preprocessing", ".safetensors"]),
+    ],
+)
+def test_help_names_every_option(run, command, words):
+    status, out, err = run(command, "--help")
+    assert (status, err) == (0, "")
+    for word in words:
         assert word in out
 
 
@@ -63,7 +82,8 @@ def test_no_cache_where_there_is_no_place_for_it(monkeypatch):
     assert _cache_folder() is None
 
 
-def test_the_library_sets_no_cache():
+def test_the_library_sets_no_cache(monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     code = "import jax, jaxplain, jaxplain.models; print(jax.config.jax_compilation_cache_dir)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"

@@ -1,5 +1,7 @@
 """Models by name: where their weights come from, what they are called, and what they expect of an image."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,14 +9,16 @@ import pytest
 import torch
 from compare import assert_close
 from jax.tree_util import Partial
+from mirror import publish
 from PIL import Image
 from torchvision.models import ResNet50_Weights
 
 import jaxplain as jp
-from jaxplain.models import available, load, outline
+from jaxplain.models import Weights, available, load, outline
 from jaxplain.models.categories import imagenet
+from jaxplain.models.load import on_this_machine, published_set
 from jaxplain.models.registry import architecture
-from jaxplain.weights_convert import convert, save, sha256
+from jaxplain.weights_convert import convert, fetched, save, sha256
 
 LITE = "efficientnet_lite0"
 KEY = jax.random.key(5)
@@ -47,6 +51,17 @@ def refusal(*args, **options):
     return str(caught.value)
 
 
+def refused_path(*args):
+    with pytest.raises(FileNotFoundError) as caught:
+        load(*args)
+    return str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def nothing_fetched(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 def test_the_published_weights(published, params):
     model = load(LITE)
     assert_close(parameters(model), params, 0)
@@ -63,6 +78,30 @@ def test_a_state_dict_of_torch(new_format, tmp_path, published, params):
         model = load(LITE, given)
         assert_close(parameters(model), params, 0)
         assert model.weights == ("mine.pth", sha256(path))
+
+
+def test_a_published_set_is_recognised_by_its_hash(tmp_path, published, monkeypatch):
+    """The second set's file, whatever its name, has the second set's preprocessing; any other file has the first's."""
+    data = published.read_bytes()
+    (tmp_path / "renamed.pth").write_bytes(data)
+    publish(monkeypatch, data, None)
+    assert load(LITE, tmp_path / "renamed.pth").spec.resize == 256  # of two sets with the same file the first
+    torch.save(torch.load(published, weights_only=True), tmp_path / "second.pth")
+    second = publish(monkeypatch, (tmp_path / "second.pth").read_bytes(), None, "SECOND")
+    assert load(LITE, tmp_path / "second.pth").spec == second.spec._replace(categories=imagenet())
+    assert published_set(LITE, "SECOND") == second
+    assert published_set(LITE).file == published.name
+
+
+def test_weights_that_were_fetched_are_found_by_name(few_classes, monkeypatch):
+    second = publish(monkeypatch, b"", None)
+    folder = fetched(LITE, second)
+    save(folder, few_classes, {"architecture": LITE, "source": second.file, "preprocessing": {"resize": 232}})
+    for given in ("IMAGENET1K_V2", Path("IMAGENET1K_V2")):
+        model = load(LITE, given)
+        assert_close(parameters(model), few_classes, 0)
+        assert (model.weights.source, model.spec.resize) == (second.file, 232)
+    assert on_this_machine(LITE, second) == folder
 
 
 def test_a_converted_folder(tmp_path, few_classes):
@@ -85,8 +124,8 @@ def test_classes_without_names_are_numbered(tmp_path, few_classes):
 
 def test_a_wrong_number_of_names(tmp_path, few_classes):
     save(tmp_path / "three", few_classes, {"architecture": LITE, "categories": ["cat", "dog"]})
-    assert refusal(LITE, tmp_path / "three") == "There are 2 categories, but the weights have 3 outputs."
-    assert refusal(LITE, KEY, ["cat"]) == "There are 1 categories, but the weights have 1000 outputs."
+    assert refusal(LITE, tmp_path / "three") == "There are 2 categories, but the weights have 3 outputs; name each."
+    assert refusal(LITE, KEY, ["cat"]) == "There are 1 categories, but the weights have 1000 outputs; name each."
 
 
 def test_a_folder_of_another_architecture(tmp_path, few_classes):
@@ -124,8 +163,12 @@ def test_random_networks_have_finite_and_different_outputs(name):
 def test_published_weights_that_are_not_here_are_named():
     assert available()["resnet50"] is None
     message = refusal("resnet50")
-    assert "download resnet50-0676ba61.pth" in message
+    assert "The IMAGENET1K_V1 weights of resnet50 are not on this machine" in message
+    assert "`jaxplain fetch resnet50`" in message
     assert "pip" not in message
+    assert "`jaxplain fetch resnet50 --weights IMAGENET1K_V2`" in refusal("resnet50", "IMAGENET1K_V2")
+    assert "no file V3" in refused_path("resnet50", "V3")
+    assert "IMAGENET1K_V1, IMAGENET1K_V2" in refused_path("resnet50", "V3")
 
 
 def test_a_package_that_is_not_here_is_named(monkeypatch):
@@ -221,10 +264,21 @@ def stored(model, folder, **changes):
     return folder
 
 
-def test_a_stored_model_keeps_its_preprocessing(small, tmp_path):
-    again = load("efficientnet_lite0", stored(small, tmp_path / "model", sha256="abc"))
-    assert again.spec == small.spec
-    assert again.weights == ("random", "abc")
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {}])
+def test_what_is_cast_or_wrapped_is_not_saved(change, tmp_path):
+    model = load(LITE, KEY, **change)
+    wrapped = model if change else model._replace(net=jp.then(model.net, jax.nn.softmax))
+    with pytest.raises(ValueError, match="efficientnet_lite0 is cast or wrapped, expected the net that load gives"):
+        wrapped.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_model_is_the_same(small, tmp_path):
+    model = small._replace(weights=Weights("mine", "abc"))
+    model.save(tmp_path / "model")
+    again = load("efficientnet_lite0", tmp_path / "model")
+    assert_close(parameters(again), parameters(small), 0)
+    assert (again.spec, again.weights) == (small.spec, ("mine", "abc"))
     image = np.arange(300 * 256 * 3, dtype=np.uint32).astype(np.uint8).reshape(300, 256, 3)
     np.testing.assert_array_equal(again.prepare(image), small.prepare(image))
 
@@ -234,7 +288,17 @@ def test_a_stored_model_keeps_its_preprocessing(small, tmp_path):
     [
         ({"categories": [1] * 1000}, "categories that are not names"),
         ({"categories": ["a", "b"]}, "2 categories, but the weights have 1000 outputs"),
+        ({"categories": "x" * 1000}, "categories that are not names"),
         ({"preprocessing": {"gamma": 2.2}}, "unknown preprocessing"),
+        ({"preprocessing": [256]}, "preprocessing that does not say"),
+        ({"preprocessing": {"resize": "256"}}, "preprocessing resize = '256', which cannot be"),
+        ({"preprocessing": {"input_size": 10**9}}, "preprocessing input_size = 1000000000"),
+        ({"preprocessing": {"interpolation": 2}}, "preprocessing interpolation = 2"),
+        ({"preprocessing": {"mean": [0.5, 0.5]}}, "preprocessing mean"),
+        ({"preprocessing": {"mean": [0.5, 0.5, 10**400]}}, "preprocessing mean"),
+        ({"preprocessing": {"std": [0.5, 0.5, 0]}}, "preprocessing std"),
+        ({"preprocessing": {"std": [0.5, 0.5, float("nan")]}}, "preprocessing std"),
+        ({"source": 3}, "source or a sha256 that is no text"),
         ({"architecture": "resnet50"}, "holds weights of 'resnet50'"),
     ],
 )

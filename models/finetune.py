@@ -1,0 +1,360 @@
+"""A network fine-tuned on images of one's own classes.
+
+model = load("efficientnet_lite0")
+examples = read_folder("pets", model.spec)                 # pets/cat/*.jpg, pets/dog/*.jpg
+tuned = finetune(model, examples, key=jax.random.key(0))
+tuned.model.save("my_pets")
+
+The classifier is replaced and trained alone first, on features that the frozen rest of the network computes once; then,
+if asked for, all layers are trained together. BatchNorm is folded into the convolutions, so its statistics stay as they
+are. A part of each class is held out; its loss says when to stop, and which parameters are kept.
+
+Images are (N, S, S, 3) uint8, resized and cropped as the network wants them: 150 kB each for S = 224. Any array that is
+indexed by rows will do, so one in a file (`np.memmap`) is read batch by batch. Batches have one size: rows that fill
+the last one have weight 0. All randomness comes from `key`.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.tree_util import Partial
+from jaxtyping import Float, Int, PRNGKeyArray, UInt8
+
+from jaxplain.adapt import from_linen
+from jaxplain.models import preprocess
+from jaxplain.models.load import Model, Weights
+from jaxplain.models.registry import architecture
+from jaxplain.models.spec import Spec
+from jaxplain.net import Net, embedding, layers
+
+Track = Callable[[Sequence[Any], str], Iterable[Any]]
+CLASSIFIER, ALL_LAYERS = "classifier", "all layers"  # the phases
+
+_ADAM = optax.scale_by_adam()
+_SLOWER = 100  # all layers move by so much less in a step than the classifier does
+
+
+class Examples(NamedTuple):
+    """Images (N, S, S, 3) with their labels (N,), the categories that these number, and the files they came from."""
+
+    images: UInt8[np.ndarray, "N S S 3"]
+    labels: Int[np.ndarray, " N"]
+    categories: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+
+
+class Recipe(NamedTuple):
+    """How to train: the share that is held out, at most how many epochs in each phase, the size of batches.
+
+    `rate` is Adam's learning rate for the classifier; all layers get a hundredth of it. A phase ends early after
+    `patience` epochs in a row without a smaller loss on the held-out images.
+    """
+
+    validation: float = 0.2
+    epochs: int = 50
+    batch: int = 16
+    rate: float = 0.001
+    patience: int = 5
+    all_layers: bool = False
+
+
+class Score(NamedTuple):
+    """The mean cross-entropy and the share of right answers."""
+
+    loss: float
+    accuracy: float
+
+
+class Epoch(NamedTuple):
+    """The scores of an epoch: on its own batches while the parameters moved, and on the held-out images after it."""
+
+    phase: str
+    training: Score
+    validation: Score
+
+
+class Tuned(NamedTuple):
+    """The model with the parameters of the epoch history[best], and the rows that were held out."""
+
+    model: Model
+    history: tuple[Epoch, ...]
+    best: int
+    held_out: Int[np.ndarray, " M"]
+
+
+class _Phase(NamedTuple):
+    """What a phase trains on: rows of X, made ready for the function, and their labels."""
+
+    name: str
+    X: np.ndarray
+    labels: np.ndarray
+    parts: tuple[np.ndarray, np.ndarray]
+    ready: Partial
+    rate: float
+    mirrored: bool = False
+
+
+def untracked(work: Sequence[Any], title: str) -> Iterable[Any]:  # noqa: ARG001
+    """The work as it is. Others show on its way through how far it is, as a progress bar does."""
+    return work
+
+
+def finetune(
+    model: Model, examples: Examples, recipe: Recipe | None = None, *, key: PRNGKeyArray, track: Track = untracked
+) -> Tuned:
+    """The model with a classifier for other categories, trained on examples.
+
+    Training is Adam's on the mean cross-entropy. With `recipe.all_layers`, half of the images are mirrored at random,
+    anew in each epoch, in the second phase. ValueError if the examples or the recipe cannot be trained with, or if the
+    loss does not stay finite.
+    """
+    recipe = checked(Recipe() if recipe is None else recipe)
+    _check(model, examples)
+    splitting, *shuffling = jax.random.split(key, 3)
+    parts = split(examples.labels, recipe.validation, key=splitting)
+    X, labels = features(model, examples.images, recipe.batch, track), examples.labels
+    start = _classifier(X.shape[1], len(examples.categories))
+    phase = _Phase(CLASSIFIER, X, labels, parts, Partial(_as_it_is), recipe.rate)
+    head, history = _trained(start, phase, recipe, shuffling[0], math.inf, track)
+    trained = _network(model, head)
+    if recipe.all_layers:
+        ready, slow = Partial(_normalised, model.normalise), recipe.rate / _SLOWER
+        phase = _Phase(ALL_LAYERS, examples.images, labels, parts, ready, slow, mirrored=True)
+        lowest = min(epoch.validation.loss for epoch in history)
+        trained, more = _trained(trained, phase, recipe, shuffling[1], lowest, track)
+        history += more
+    best = int(np.argmin([epoch.validation.loss for epoch in history]))
+    return Tuned(_model(model, trained.args[0], examples.categories), tuple(history), best, parts[1])
+
+
+def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Examples:
+    """The images of a folder with a folder for each class, as the spec has them: (N, S, S, 3).
+
+    The categories are the folders' names in alphabetical order. Hidden files, and files beside the folders, are left
+    out. ValueError if there are fewer than two folders, if one has fewer than two files, or, with their names, if any
+    of these is no image that can be read.
+    """
+    classes = _listed(Path(folder))
+    files = [file for inside in classes.values() for file in inside]
+    images = np.empty((len(files), spec.input_size, spec.input_size, 3), np.uint8)
+    unreadable = {}
+    for row, file in enumerate(track(files, "reading")):
+        try:
+            images[row] = np.rint(preprocess.pixels(file, spec) * 255)
+        except (ValueError, OSError) as error:
+            unreadable[file] = error
+    if unreadable:
+        first, names = next(iter(unreadable.values())), [str(file) for file in unreadable]
+        more = f" and {len(names) - 5} more" * (len(names) > 5)
+        raise ValueError(
+            f"{len(names)} of {len(files)} files cannot be used, {', '.join(names[:5])}{more}; replace or remove them. "
+            f"Of the first: {first}"
+        ) from first
+    labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in classes.values()])
+    return Examples(images, labels, tuple(classes), tuple(files))
+
+
+def split(labels: Int[np.ndarray, " N"], share: float, *, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows (n,) to train on and the rows (m,) to hold out, a share of each class, drawn at random.
+
+    Of each class at least one row is on either side.
+    """
+    draw, held_out = _draw(key), []
+    for rows in (np.flatnonzero(labels == label) for label in np.unique(labels)):
+        count = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        held_out.append(draw.permutation(rows)[:count])
+    held = np.sort(np.concatenate(held_out))
+    return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def features(
+    model: Model, images: UInt8[np.ndarray, "N S S 3"], batch: int = 16, track: Track = untracked
+) -> Float[np.ndarray, "N C"]:
+    """What the model's classifier, its last layer, gets for each image."""
+    net, work = trunk(model.net, model.spec), track(_batches(np.arange(len(images)), batch), "features")
+    found = [np.asarray(_through(net, model.normalise, images[rows])) for rows, _ in work]
+    return np.concatenate(found)[: len(images)]
+
+
+def trunk(net: Net, spec: Spec) -> Net:
+    """The net up to its classifier: its outputs (C,) are what the classifier gets."""
+    names = list(layers(net, spec.image))
+    before = names[names.index(architecture(spec.name).classifier) - 1]
+    return embedding(net, before)  # that layer has no height and width, or 1 x 1
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """The recipe; ValueError that names what cannot be followed in it."""
+    for name in ("epochs", "batch", "patience"):
+        if getattr(recipe, name) < 1:
+            raise ValueError(f"{name} is {getattr(recipe, name)}, expected a whole number from 1; give a larger one.")
+    if not 0 < recipe.validation < 1:
+        raise ValueError(f"validation is {recipe.validation}, expected a share between 0 and 1, such as 0.2; give one.")
+    if not 0 < recipe.rate < math.inf:
+        raise ValueError(f"rate is {recipe.rate}, expected a positive learning rate, such as 0.001; give one.")
+    return recipe
+
+
+def stops(losses: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` losses are all no smaller than one before them."""
+    return len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def _check(model, examples):
+    images, labels, categories, _ = examples
+    shape = model.spec.image.shape
+    if images.dtype != np.uint8 or images.shape != (len(labels), *shape):
+        raise ValueError(
+            f"The images are {images.dtype} of shape {images.shape}, expected uint8 of shape {(len(labels), *shape)}, "
+            "an image for each label; see read_folder."
+        )
+    counts = np.bincount(labels[labels >= 0], minlength=len(categories))
+    if len(categories) < 2 or len(counts) > len(categories) or sum(counts) < len(labels) or min(counts) < 2:
+        raise ValueError(
+            f"Got labels from {min(labels, default=0)} to {max(labels, default=0)} for {len(categories)} categories, "
+            f"the rarest of {min(counts, default=0)} images; expected labels from 0 for at least two categories, and "
+            "at least two images of each."
+        )
+    if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(model.net)):
+        raise ValueError("The model's parameters are not float32, which training needs; load it without dtype.")
+
+
+def _listed(folder):
+    """{class: files} of a folder of folders."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise ValueError(f"{folder} {what}, expected a folder with a folder of images for each class; check the path.")
+    classes = {inside.name: _visible(inside) for inside in _visible(folder) if inside.is_dir()}
+    if len(classes) < 2:
+        raise ValueError(
+            f"{folder} has {len(classes)} folders in it, expected one for each of at least two classes; sort the "
+            "images into folders named by their classes."
+        )
+    few = [name for name, files in classes.items() if len(files) < 2]
+    if few:
+        raise ValueError(
+            f"{folder} has fewer than two images of {', '.join(map(repr, few[:5]))}, expected one to train on and one "
+            "to hold out; add images, or remove the folder."
+        )
+    return classes
+
+
+def _visible(folder):
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _trained(f, phase, recipe, key, lowest, track):
+    """f with the parameters of the epoch whose held-out loss is the first below `lowest` and all others; the epochs."""
+    draw, moments, best = _draw(key), _ADAM.init(f), f
+    losses, history = [lowest], []
+    for number in track(range(1, recipe.epochs + 1), phase.name):
+        f, moments, training = _epoch(f, moments, phase, recipe.batch, draw)
+        history.append(Epoch(phase.name, training, _score(f, phase, recipe.batch)))
+        loss = history[-1].validation.loss
+        if not math.isfinite(training.loss + loss):
+            raise ValueError(f"The loss is not finite in epoch {number} ({phase.name}); use a smaller learning rate.")
+        best = f if loss < min(losses) else best
+        losses.append(loss)
+        if stops(losses, recipe.patience):
+            break
+    return best, history
+
+
+def _epoch(f, moments, phase, size, draw):
+    order, totals = draw.permutation(phase.parts[0]), []
+    for rows, weights in _batches(order, size):
+        X = phase.X[rows]
+        if phase.mirrored:
+            coins = draw.random(len(rows)) < 0.5
+            X[coins] = X[coins, :, ::-1]
+        f, moments, total = _step(f, moments, phase.ready, X, phase.labels[rows], weights, phase.rate)
+        totals.append(total)
+    return f, moments, _mean(totals, len(order))
+
+
+def _score(f, phase, size):
+    held_out = phase.parts[1]
+    totals = [_totals(f, phase.ready, phase.X[rows], phase.labels[rows], w)[1] for rows, w in _batches(held_out, size)]
+    return _mean(totals, len(held_out))
+
+
+def _mean(totals, count):
+    return Score(*(np.sum(jax.device_get(totals), axis=0) / count).tolist())
+
+
+def _batches(order, size):
+    """[(rows (size,), weights (size,))]: the order cut into batches, the last one filled up with weight 0."""
+    size = min(size, len(order))
+    filled = np.resize(order, -(-len(order) // size) * size)
+    weights = (np.arange(len(filled)) < len(order)).astype(np.float32)
+    return list(zip(filled.reshape(-1, size), weights.reshape(-1, size), strict=True))
+
+
+@jax.jit
+def _step(f, moments, ready, X, labels, weights, rate):
+    """f after a step of Adam on the batch's mean loss, and the totals before it."""
+    gradient, total = jax.grad(_totals, has_aux=True)(f, ready, X, labels, weights)
+    update, moments = _ADAM.update(gradient, moments)
+    return optax.apply_updates(f, jax.tree.map(lambda u: -rate * u, update)), moments, total
+
+
+@jax.jit
+def _totals(f, ready, X, labels, weights):
+    """The weighted mean loss, and the sums of losses and of right answers (2,)."""
+    logits = f(ready(X))
+    losses = weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    right = weights * (jnp.argmax(logits, axis=-1) == labels)
+    return jnp.sum(losses) / jnp.sum(weights), jnp.stack([jnp.sum(losses), jnp.sum(right)])
+
+
+@jax.jit
+def _through(trunk, normalise, images):
+    return jax.vmap(trunk)(_normalised(normalise, images))
+
+
+def _normalised(normalise, images):
+    return jax.vmap(normalise)(images.astype(jnp.float32) / 255)
+
+
+def _as_it_is(X):
+    return X
+
+
+def _classifier(inputs, outputs):
+    """A dense layer of zeros: its loss is convex, so nothing has to be drawn at random."""
+    return Partial(_dense, {"kernel": jnp.zeros((inputs, outputs)), "bias": jnp.zeros(outputs)})
+
+
+def _dense(params, X):
+    return X @ params["kernel"] + params["bias"][None]
+
+
+def _network(model, head):
+    """The network with that classifier, as a function of batches."""
+    (layer,), known = head.args, architecture(model.spec.name)
+    params = flatten_dict(model.net.args[0]["params"], sep=".")
+    params |= {f"{known.classifier}.{name}": array for name, array in layer.items()}
+    return Partial(_on_batches(known.module(len(layer["bias"]))), unflatten_dict(params, sep="."))
+
+
+@functools.cache  # one function per module: jit knows a function by its identity
+def _on_batches(module):
+    return lambda params, X: module.apply({"params": params}, X)
+
+
+def _model(model, params, categories):
+    net = from_linen(architecture(model.spec.name).module(len(categories)), {"params": params})
+    source = Weights(f"fine-tuned from {model.weights.source}", None)
+    return Model(net, model.spec._replace(categories=categories), source)
+
+
+def _draw(key):
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
