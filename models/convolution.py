@@ -17,7 +17,6 @@ from jaxplain.models.winograd import SIDES, winograd
 Sides = tuple[tuple[int, int], tuple[int, int]]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def convolve(x: Array, kernel: Array, stride: int, padding: Sides, turned: bool = False) -> Array:
     """Convolution of (B, H, W, C) with (kh, kw, C, D): (B, h, w, D).
 
@@ -25,6 +24,10 @@ def convolve(x: Array, kernel: Array, stride: int, padding: Sides, turned: bool 
     which is written as an ordinary convolution, because the form that differentiation makes leaves the fast path of
     XLA's CPU backend inside loops. So there is no forward-mode derivative.
     """
+    return _convolve(x, kernel, stride, padding, turned)
+
+
+def _by_shape(x, kernel, stride, padding, turned):
     return _convolution(stride, padding, turned)(x, kernel)
 
 
@@ -136,7 +139,8 @@ def _pad(x, padding):
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
 
 
-convolve.defvjp(_forward, _backward)
+_convolve = jax.custom_vjp(_by_shape, nondiff_argnums=(2, 3, 4))
+_convolve.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
@@ -171,7 +175,7 @@ def mean_pool(x: Array) -> Array:
     for axis in (1, 2):
         length = x.shape[axis]
         x = jnp.pad(x, [(int(a == axis), int(a == axis)) for a in range(x.ndim)])
-        x = sum(_strided(x, axis, start, length, 1) for start in range(3))
+        x = functools.reduce(jnp.add, (_strided(x, axis, start, length, 1) for start in range(3)))
     return x / 9
 
 

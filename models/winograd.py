@@ -66,7 +66,7 @@ def winograd(x: Array, kernel: Array, stride: int, padding: Padding, turned: boo
     sizes = [(x.shape[1 + a] + sum(padding[a]) - kernel.shape[a]) // stride + 1 for a in (0, 1)]
     counts = [-(-size // side.outputs) for size, side in zip(sizes, (rows, columns), strict=True)]
     kernel = kernel[::-1, ::-1] if turned else kernel
-    kernels = [columns.of_kernel(row) for row in rows.of_kernel(kernel)]
+    kernels = [columns.of_kernel(list(row)) for row in rows.of_kernel(list(kernel))]
     x = _padded(x, [low for low, _ in padding], (rows, columns), counts)
 
     def filtered(x):

@@ -96,7 +96,7 @@ def test_pickle_protocols(save, protocol, path):
 
 
 @TORCH
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict", "net"])
 def test_checkpoints_are_unwrapped_and_prefixes_stripped(save, wrapper, path):
     module = torch.nn.Linear(3, 2)
     parallel = {f"module.{name}": value for name, value in module.state_dict().items()}

@@ -1,7 +1,9 @@
+import _thread
 import hashlib
 import json
 import os
 import shutil
+import time
 
 import jax
 import numpy as np
@@ -62,6 +64,23 @@ def test_an_interrupted_save_leaves_nothing(step, error, params, tmp_path, monke
     with pytest.raises(error):
         save(tmp_path / "model", params, RECORD)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_undisturbed_ends_before_an_interruption_is_told():
+    ended = []
+
+    def interrupted():
+        time.sleep(0.05)  # until it is waited for
+        _thread.interrupt_main()
+        time.sleep(0.05)
+        ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        module.undisturbed(interrupted)
+    assert ended == [True]
+    assert module.undisturbed(max, 3, 4) == 4
+    with pytest.raises(ZeroDivisionError):
+        module.undisturbed(divmod, 3, 0)
 
 
 def test_a_record_that_is_not_json_leaves_nothing(params, tmp_path):
