@@ -155,8 +155,8 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
         first, names = next(iter(unreadable.values())), [str(file) for file in unreadable]
         more = f" and {len(names) - 5} more" * (len(names) > 5)
         raise ValueError(
-            f"{len(names)} of {len(files)} files cannot be used, {', '.join(names[:5])}{more}; replace or remove them. "
-            f"Of the first: {first}"
+            f"{len(names)} of {len(files)} files cannot be used as images, {', '.join(names[:5])}{more}: replace or "
+            f"remove them; of the first, {first}"
         ) from first
     labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in classes.values()])
     return Examples(images, labels, tuple(classes), tuple(files))

@@ -9,7 +9,7 @@ from compare import assert_close
 from PIL import Image
 
 import jaxplain as jp
-from jaxplain.render import Bars, Panel
+from jaxplain.render import Bars, Curves, Panel
 
 GREY = np.full((4, 4, 3), 0.4)
 COLOURED = np.array([[[1.0, 0, 0], [0, 1, 0]], [[0, 0, 1], [0.2, 0.4, 0.6]]])
@@ -147,6 +147,50 @@ def test_bars_are_as_long_as_their_values():
     assert pixels(0.8) / pixels(0.4) == pytest.approx(2, rel=0.1)
 
 
+BLUE, ORANGE = [0x4C, 0x72, 0xB0], [0xDD, 0x84, 0x52]
+
+
+def where(picture, colour, within=1):
+    """The rows and columns of the pixels of a colour."""
+    return np.nonzero(np.abs(picture.astype(int) - colour).max(-1) <= within)
+
+
+def test_curves_go_through_their_values():
+    picture = jp.figure([[Curves("", {"a": [0.5] * 9}, top=1.0)]])
+    rows, columns = where(picture[:-60], BLUE)  # above the legend, if it is below
+    flat = jp.figure([[Curves("", {"a": [0.25] * 9}, top=1.0)]])
+    lower, _ = where(flat[:-60], BLUE)
+    assert np.ptp(columns) > 0.7 * picture.shape[1]
+    assert np.median(lower) - np.median(rows) == pytest.approx(0.25 * 400, rel=0.2)
+    rising, across = where(jp.figure([[Curves("", {"a": [0.1, 0.5, 0.9]}, top=1.0)]])[:-60], BLUE)
+    left, right = rising[across < np.median(across) - 60], rising[across > np.median(across) + 60]
+    assert left.mean() > right.mean() + 50
+
+
+def test_equal_curves_are_both_seen():
+    picture = jp.figure([[Curves("", {"a": [0.5, 0.5], "b": [0.5, 0.5]}, top=1.0)]])
+    assert min(len(where(picture, colour, 40)[0]) for colour in (BLUE, ORANGE)) > 200
+
+
+def test_one_step_is_a_dot():
+    picture = jp.figure([[Curves("", {"a": [0.5]}, top=1.0)]])
+    middle = [slice(length // 2 - 60, length // 2 + 60) for length in picture.shape[:2]]  # without the legend
+    assert len(where(picture[*middle], BLUE)[0]) > 20
+
+
+def test_parts_are_shaded_by_turns_and_a_step_is_marked():
+    def panel(**options):
+        return jp.figure([[Curves("", {"a": [0.1] * 10}, top=1.0, **options)]])
+
+    shade = [round(255 * 0.93)] * 3
+    assert len(where(panel(), shade)[0]) < 100
+    columns = np.flatnonzero(np.bincount(where(panel(parts=[("first", 6), ("second", 4)]), shade)[1]) > 300)
+    assert np.ptp(columns) / np.ptp(where(panel(), BLUE)[1]) == pytest.approx(4 / 9, rel=0.1)
+    line = (panel() != panel(mark=("kept", 7))).any(-1).sum(axis=0).argmax()
+    blue = where(panel(), BLUE)[1]
+    assert (line - blue.min()) / np.ptp(blue) == pytest.approx(6 / 9, abs=0.02)
+
+
 def test_a_file_that_was_there_is_replaced(tmp_path):
     path = tmp_path / "f.png"
     path.write_bytes(b"old")
@@ -191,11 +235,12 @@ import sys
 import matplotlib
 import numpy as np
 import jaxplain as jp
-from jaxplain.render import Bars, Panel
+from jaxplain.render import Bars, Curves, Panel
 
 backend, settings = matplotlib.rcParams._get("backend"), dict(matplotlib.rcParams.copy())
 photo = np.zeros((4, 4, 3))
-jp.figure([[Panel("a", photo, np.eye(4)), Bars("b", ["c"], [1.0])]], path={str(tmp_path / "f.png")!r})
+rows = [[Panel("a", photo, np.eye(4)), Bars("b", ["c"], [1.0]), Curves("d", {{"e": [1.0]}})]]
+jp.figure(rows, path={str(tmp_path / "f.png")!r})
 assert "matplotlib.pyplot" not in sys.modules
 assert matplotlib.rcParams._get("backend") == backend
 assert dict(matplotlib.rcParams.copy()) == settings

@@ -83,13 +83,14 @@ def _check(out, folder):
 
 @contextmanager
 def _bars() -> "Iterator[Track]":
-    """A function that goes through work and shows a bar on stderr, which vanishes at the end."""
+    """A function that goes through work and shows a bar on stderr, if that is a terminal; it vanishes at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     console = Console(stderr=True)
-    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), transient=True) as progress:
+    options = {"redirect_stdout": sys.stdout.isatty(), "transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, console=console, **options) as progress:
         yield lambda work, title: progress.track(work, description=title)
 
 
@@ -153,14 +154,15 @@ def _summary(tuned, examples):
 def _report(tuned, title, model, out):
     """Prints the scores of each phase's best epoch, and how to go on."""
 
-    def row(name, epochs):
+    def rows(name, epochs):
         best = min(epochs, key=lambda number: tuned.history[number].validation.loss)
         epoch, kept = tuned.history[best], " (kept)" * (best == tuned.best)
-        scores = [*epoch.training, *epoch.validation]
-        return name, f"{best + 1} of {len(tuned.history)}{kept}", *(f"{value:.3g}" for value in scores)
+        which = f"{best + 1} of {len(tuned.history)}{kept}"
+        yield name, which, "training", *(f"{value:.3g}" for value in epoch.training)
+        yield "", "", "held-out", *(f"{value:.3g}" for value in epoch.validation)
 
-    columns = "trained", "best epoch", "loss", "accuracy", "held-out loss", "held-out accuracy"
-    show(columns, [row(*phase) for phase in _phases(tuned)], title=title)
+    columns = "trained", "best epoch", "images", "loss", "accuracy"
+    show(columns, [row for phase in _phases(tuned) for row in rows(*phase)], title=title)
     print(f"{out} written, with learning_curve.png and history.json")
     choice = f"--model {model} --weights {shlex.quote(str(out))}"
     print(f"Go on with: jaxplain explain IMAGE {choice}", flush=True)

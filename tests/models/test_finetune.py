@@ -137,7 +137,7 @@ def no_folders(folder):
         (one_class, ["has 1 folders in it"]),
         (one_image_of_grass, ["fewer than two images of 'grass'", "one to hold out"]),
         (nothing_of_grass, ["fewer than two images of 'grass'"]),
-        (unreadable, ["3 of 9 files", "brick/01.png, ", "gravel/01.png; replace or remove", "is not an image that"]),
+        (unreadable, ["3 of 9 files", "brick/01.png, ", "gravel/01.png: replace or remove", "is not an image that"]),
     ],
 )
 def test_folders_that_cannot_be_trained_with(made, words, tmp_path, model):
