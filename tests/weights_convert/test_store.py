@@ -70,9 +70,9 @@ def test_what_is_undisturbed_ends_before_an_interruption_is_told():
     ended = []
 
     def interrupted():
-        time.sleep(0.05)  # until it is waited for
+        time.sleep(0.5)  # until it is waited for
         _thread.interrupt_main()
-        time.sleep(0.05)
+        time.sleep(0.5)
         ended.append(True)
 
     with pytest.raises(KeyboardInterrupt):
