@@ -146,15 +146,10 @@ _convolve.defvjp(_forward, _backward)
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
 def depthwise(x: Array, kernel: Array, stride: int, padding: Sides) -> Array:
     """Each channel of (B, H, W, C) with its own window of (kh, kw, 1, C), as a sum of shifted products."""
-    return _over_window(x, kernel, stride, padding, lambda shifted, k: shifted * k[None, None])
-
-
-def _over_window(x, kernel, stride, padding, product):
-    """The sum over the window of product(x shifted to that place, the kernel there)."""
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     h, w = ((x.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in (0, 1))
     products = (
-        product(_strided(_strided(x, 1, i, h, stride), 2, j, w, stride), kernel[i, j])
+        _strided(_strided(x, 1, i, h, stride), 2, j, w, stride) * kernel[i, j][None, None]
         for i in range(kernel.shape[0])
         for j in range(kernel.shape[1])
     )
