@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torchvision
 from captum.attr import LayerGradCam
-from harness import Rival, check_agreement, machine, ratio, table, time_interleaved
+from harness import Rival, check_agreement, machine, ratio, reuse_memory, table, time_interleaved
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -202,4 +202,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    reuse_memory()
     main()

@@ -12,24 +12,41 @@ import importlib
 
 from jaxplain.adapt import from_linen, from_nnx
 from jaxplain.explain.cam import (
+    ablation_cam,
     cam,
     eigen_cam,
     grad_cam,
     grad_cam_plus_plus,
     hires_cam,
     layer_cam,
+    score_cam,
     xgrad_cam,
 )
-from jaxplain.explain.saliency import gradient, gradient_times_input, integrated_gradients, saliency
+from jaxplain.explain.perturb import lime, occlusion, rise
+from jaxplain.explain.saliency import (
+    active_saliency,
+    gradient,
+    gradient_times_input,
+    inactive_saliency,
+    integrated_gradients,
+    negative_saliency,
+    positive_saliency,
+    saliency,
+)
 from jaxplain.net import before, embedding, layers, taps, then, untouched, view
 from jaxplain.postprocess import negative, over_channels, positive, preset, unit_range, upsample
 from jaxplain.render import Bars, Panel, figure, overlay, scale_of
+from jaxplain.rivals import active, active_and_inactive, inactive
 from jaxplain.target import contrast, one_hot, top
 from jaxplain.transform import at_layers, batched, chunked, over_classes, smooth
 
 __all__ = [
     "Bars",
     "Panel",
+    "ablation_cam",
+    "active",
+    "active_and_inactive",
+    "active_saliency",
     "at_layers",
     "batched",
     "before",
@@ -46,18 +63,26 @@ __all__ = [
     "gradient",
     "gradient_times_input",
     "hires_cam",
+    "inactive",
+    "inactive_saliency",
     "integrated_gradients",
     "layer_cam",
     "layers",
+    "lime",
     "negative",
+    "negative_saliency",
+    "occlusion",
     "one_hot",
     "over_channels",
     "over_classes",
     "overlay",
     "positive",
+    "positive_saliency",
     "preset",
+    "rise",
     "saliency",
     "scale_of",
+    "score_cam",
     "smooth",
     "taps",
     "then",

@@ -43,6 +43,21 @@ def check_image(x: ArrayLike) -> None:
         raise ValueError(f"x is {dtype}, but a preprocessed float image is expected: use model.prepare.")
 
 
+def with_fill(x: ArrayLike, fill: ArrayLike) -> tuple[Array, Array]:
+    """One image, and what stands for its pixels where they are hidden: a number, a colour (C,) or an image like x.
+
+    Both (H, W, C).
+    """
+    check_image(x)
+    x, fill = jnp.asarray(x), jnp.asarray(fill)
+    if fill.shape not in ((), x.shape[2:], x.shape):
+        raise ValueError(
+            f"fill has shape {fill.shape}, but a number, a colour {x.shape[2:]} or an image {x.shape} is expected."
+        )
+    fill = jnp.broadcast_to(fill.reshape((1,) * (x.ndim - fill.ndim) + fill.shape), x.shape)
+    return x, fill.astype(x.dtype)
+
+
 def run(net: Net, x: ArrayLike, site: Site = untouched) -> Array:
     """net(x, site), after checking that x is one image, and that the net uses no name twice."""
     check_image(x)

@@ -1,4 +1,4 @@
-"""Weighted sums over many evaluations, in bounded memory."""
+"""Many evaluations in bounded memory, and the points and weights of integrals."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,29 +37,49 @@ def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int |
     float32 at least.
     """
     weights = jnp.asarray(weights, jnp.float32)
-    count = len(weights)
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk is {chunk}, but at least 1 is expected, or None for all at once.")
 
-    def part(weights, items):
-        def total(v):
-            return jnp.tensordot(weights, v.astype(jnp.promote_types(v.dtype, jnp.float32)), 1)
+    def add(total, chunk, real):
+        weights, items = chunk
 
-        return jax.tree.map(total, jax.vmap(f)(items))
+        def part(v):
+            return jnp.tensordot(weights * real, v.astype(jnp.promote_types(v.dtype, jnp.float32)), 1)
 
+        return jax.tree.map(lambda total, v: total + part(v), total, jax.vmap(f)(items))
+
+    result = jax.eval_shape(f, jax.tree.map(lambda a: a[0], items))
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, jnp.promote_types(s.dtype, jnp.float32)), result)
+    return in_chunks(add, zero, (weights, items), chunk)
+
+
+def each(f: Callable[[Any], Any], items: Any, chunk: int | None = None) -> Any:
+    """f(items[i]) for every i, along a leading axis; `chunk` items are evaluated at a time (None: all at once)."""
+    count = _count(items)
     if chunk is None or chunk >= count:
-        return part(weights, items)
+        return jax.vmap(f)(items)
+    chunks, _ = _divided(items, chunk)
+    results = jax.lax.map(jax.vmap(f), chunks)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], results)
 
-    # chunks as equal as can be, the last filled up with the last item at weight 0
+
+def in_chunks(step: Callable[[Any, Any, Any], Any], start: Any, items: Any, chunk: int | None) -> Any:
+    """The last state of step(state, items, real) -> state over chunks of items.
+
+    Chunks are as equal as can be, the last filled up with the last item; `real` (chunk,) is 0 for these and else 1.
+    """
+    if chunk is None or chunk >= _count(items):
+        return step(start, items, jnp.ones(_count(items), jnp.float32))
+    return jax.lax.scan(lambda state, chunk: (step(state, *chunk), None), start, _divided(items, chunk))[0]
+
+
+def _count(items):
+    return len(jax.tree.leaves(items)[0])
+
+
+def _divided(items, chunk):
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk}, but at least 1 is expected, or None for all at once.")
+    count = _count(items)
     rows = -(-count // chunk)
-    chunk = -(-count // rows)
-    index = np.minimum(np.arange(rows * chunk), count - 1).reshape(rows, chunk)
-    real = jnp.asarray(np.arange(rows * chunk).reshape(rows, chunk) < count, jnp.float32)
-    chunks = (weights[index] * real, jax.tree.map(lambda a: a[index], items))
-
-    def add(total, chunk):
-        return jax.tree.map(jnp.add, total, part(*chunk)), None
-
-    result = jax.eval_shape(part, *jax.tree.map(lambda a: a[0], chunks))
-    start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), result)
-    return jax.lax.scan(add, start, chunks)[0]
+    index = np.arange(rows * -(-count // rows)).reshape(rows, -1)
+    real = jnp.asarray(index < count, jnp.float32)
+    return jax.tree.map(lambda a: a[np.minimum(index, count - 1)], items), real

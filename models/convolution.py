@@ -10,7 +10,8 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from jaxplain.models.winograd import SIDES, winograd
 
@@ -22,40 +23,19 @@ def convolve(x: Array, kernel: Array, stride: int, padding: Sides, turned: bool 
 
     With a `turned` kernel (kh, kw, D, C), it is flipped along height and width: this is the form of the gradient by x,
     which is written as an ordinary convolution, because the form that differentiation makes leaves the fast path of
-    XLA's CPU backend inside loops. So there is no forward-mode derivative.
+    XLA's CPU backend inside loops.
     """
-    return _convolve(x, kernel, stride, padding, turned)
-
-
-def _by_shape(x, kernel, stride, padding, turned):
-    return _convolution(stride, padding, turned)(x, kernel)
-
-
-@functools.cache  # one function for each: jit knows a function by its identity
-def _convolution(stride, padding, turned):
-    """The convolution, which under vmap over images is one of more images: the best form depends on their number."""
-    general = functools.partial(_general, stride=stride, padding=padding, turned=turned)
-
-    @custom_vmap
-    def convolution(x, kernel):
-        form = _form_on_cpu(x, kernel, stride, padding, turned)
-        on_cpu = functools.partial(form, stride=stride, padding=padding, turned=turned)
-        return lax.platform_dependent(x, kernel, cpu=on_cpu, default=general)
-
-    @convolution.def_vmap
-    def over_images(size, batched, x, kernel):
-        if batched == [True, False]:
-            y = convolution(x.reshape(-1, *x.shape[2:]), kernel)
-            return y.reshape(size, -1, *y.shape[1:]), True
-        return jax.vmap(general, [0 if mapped else None for mapped in batched])(x, kernel), True
-
-    return convolution
+    return _convolution.bind(x, kernel, stride=stride, padding=padding, turned=turned)
 
 
 def _general(x, kernel, stride, padding, turned):
     layout = ("NHWC", "HWOI" if turned else "HWIO", "NHWC")
     kernel = kernel[::-1, ::-1] if turned else kernel
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=layout)
+
+
+def _on_cpu(x, kernel, stride, padding, turned):
+    return _form_on_cpu(x, kernel, stride, padding, turned)(x, kernel, stride, padding, turned)
 
 
 def _form_on_cpu(x, kernel, stride, padding, turned):
@@ -94,18 +74,9 @@ def _even(x, kernel, stride, padding, turned):
     return _general(x, kernel, stride, (rows, (left, right + spare * stride)), turned)[:, :, :width]
 
 
-def _forward(x, kernel, stride, padding, turned):
-    return convolve(x, kernel, stride, padding, turned), (x, kernel)
-
-
-def _backward(stride, padding, turned, saved, g):
-    x, kernel = saved
-    (by_kernel,) = jax.linear_transpose(lambda kernel: _general(x, kernel, stride, padding, turned), kernel)(g)
-    return _by_x(g, kernel, x.shape, stride, padding, turned), by_kernel
-
-
-def _by_x(g, kernel, shape, stride, padding, turned):
+def _by_x(g, x, kernel, stride, padding, turned):
     """The gradient g (B, h, w, D) spread apart by the stride, convolved with the kernel turned round."""
+    shape = x.aval.shape
     if stride > 1 and not turned and kernel.shape[2] <= 4:
         return _by_x_in_blocks(g, kernel, shape, stride, padding)
     reach = []
@@ -139,8 +110,33 @@ def _pad(x, padding):
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
 
 
-_convolve = jax.custom_vjp(_by_shape, nondiff_argnums=(2, 3, 4))
-_convolve.defvjp(_forward, _backward)
+def _by_kernel(g, x, kernel, stride, padding, turned):
+    shape = jax.ShapeDtypeStruct(kernel.aval.shape, kernel.aval.dtype)
+    return jax.linear_transpose(lambda kernel: _general(x, kernel, stride, padding, turned), shape)(g)[0]
+
+
+def _result(*operands, **how):
+    return jax.make_jaxpr(functools.partial(_general, **how))(*operands).out_avals[0]
+
+
+def _over_images(operands, axes, **how):
+    """Under vmap, a batch of batches is one larger batch: the best form depends on the number of images."""
+    (x, kernel), (axis, kernels) = operands, axes
+    if kernels is not None:
+        return jax.vmap(functools.partial(_general, **how), axes)(x, kernel), 0
+    x = jnp.moveaxis(x, axis, 0)
+    y = convolve(x.reshape(-1, *x.shape[2:]), kernel, **how)
+    return y.reshape(*x.shape[:2], *y.shape[1:]), 0
+
+
+# A primitive of its own, because it has to be linear in x for forward and reverse mode, and see its batch under vmap.
+_convolution = Primitive("convolution")
+_convolution.def_impl(jax.jit(convolve, static_argnames=("stride", "padding", "turned")))
+_convolution.def_abstract_eval(_result)
+mlir.register_lowering(_convolution, mlir.lower_fun(_general, multiple_results=False))
+mlir.register_lowering(_convolution, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
+ad.defbilinear(_convolution, _by_x, _by_kernel)
+batching.primitive_batchers[_convolution] = _over_images
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=True)

@@ -1,4 +1,7 @@
-"""Strict mode for all tests: eight host devices, no silent rank promotion, shapes checked when functions return."""
+"""Strict mode for all tests: eight host devices, no silent rank promotion, shapes checked when functions return.
+
+Products are float32 on accelerators too, whose own defaults have fewer digits.
+"""
 
 import os
 
@@ -11,3 +14,4 @@ install_import_hook("jaxplain", "beartype.beartype")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")

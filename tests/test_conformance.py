@@ -81,7 +81,7 @@ def depends_on_weights(explain, tiny, oracle):
 def sharded_equals_one_device(explain, tiny, oracle):
     net, X, targets = case(tiny, 8)
     over_images = jax.jit(jax.vmap(explain, (None, 0, 0)))
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices("cpu"))
     spread = NamedSharding(mesh, PartitionSpec("data"))
     everywhere = jax.device_put(net, NamedSharding(mesh, PartitionSpec()))
     result = over_images(everywhere, jax.device_put(X, spread), jax.device_put(targets, spread))

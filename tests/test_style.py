@@ -12,7 +12,7 @@ from table import TABLE
 import jaxplain as jp
 
 PACKAGE = Path(__file__).parents[1] / "jaxplain"
-CORE = ("net", "target", "quadrature", "transform", "postprocess", "segment", "metrics", "explain/*")
+CORE = ("net", "target", "quadrature", "rivals", "transform", "postprocess", "segment", "metrics", "explain/*")
 FUNCTIONS = {name: getattr(jp, name) for name in jp.__all__ if inspect.isfunction(getattr(jp, name))}
 EXPLAINERS = {row.explain.__name__: row.explain for row in TABLE if row.explain in FUNCTIONS.values()}
 UNPUBLISHED = {"gradient", "channel_map"}  # explainers that are a definition and no paper's

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain.net import Net, taps, view
+from jaxplain.net import Net, run, taps, view
+from jaxplain.quadrature import each
 from jaxplain.target import score
 
 Weigh = Callable[[Array, Array], Array]
@@ -136,3 +137,65 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     direction = jnp.linalg.svd(centred, full_matrices=False)[2][0]
     sign = jnp.where(jnp.sum(direction) < 0, -1.0, 1.0)
     return (centred @ (sign * direction)).reshape(activation.shape[:-1])
+
+
+def score_cam(
+    net: Net,
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    layer: str,
+    align_corners: bool = False,
+    chunk: int | None = 16,
+) -> Float[Array, "h w"]:
+    """sum over c of w[c] A[..., c], w = softmax over c of score(x * N(up(A[..., c]))), signed, (h, w).
+
+    up() is bilinear interpolation to the image's size, with half-pixel centres, or with the corners' centres on each
+    other as pytorch-grad-cam has it; N is (a - min) / (max - min + 1e-8). One forward pass for each channel, `chunk` at
+    a time.
+
+    Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations for Convolutional
+    Neural Networks", 2019.
+    """
+    activation, _ = view(net, layer, x)
+    _check_map(activation)
+    x, activation = jnp.asarray(x), activation.astype(jnp.float32)
+    rows, columns = (_interpolation(n, m, align_corners) for n, m in zip(activation.shape, x.shape[:2], strict=False))
+
+    def seen(channel):
+        mask = rows @ channel @ columns.T
+        low, high = jnp.min(mask), jnp.max(mask)
+        return score(run(net, x * ((mask - low) / (high - low + 1e-8))[..., None].astype(x.dtype)), target)
+
+    weights = jax.nn.softmax(each(seen, jnp.moveaxis(activation, -1, 0), chunk))
+    return activation @ weights
+
+
+def ablation_cam(
+    net: Net, x: ArrayLike, target: ArrayLike, *, layer: str, chunk: int | None = 16
+) -> Float[Array, "h w"]:
+    """sum over c of w[c] A[..., c], w[c] = (score - score with channel c at 0) / score, signed, (h, w).
+
+    Meant for scores above 0: the quotient turns the map's sign where the score is negative, and is 0 where it is 0. One
+    pass through the rest of the network for each channel, `chunk` at a time.
+
+    Desai, Ramaswamy, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization",
+    2020.
+    """
+    activation, head = view(net, layer, x)
+    _check_map(activation)
+    channels = jnp.arange(activation.shape[-1])
+
+    def without(channel):
+        return score(head(jnp.where((channels == channel)[None, None], 0, activation)), target)
+
+    whole = score(head(activation), target).astype(jnp.float32)
+    drops = whole - each(without, channels, chunk)
+    return activation.astype(jnp.float32) @ jnp.where(whole == 0, 0, drops / jnp.where(whole == 0, 1, whole))
+
+
+def _interpolation(length, size, align_corners):
+    """(size, length): the weights of linear interpolation from `length` to `size` values."""
+    half_pixel = jnp.clip((jnp.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+    places = jnp.linspace(0, length - 1, size) if align_corners else half_pixel
+    return jnp.maximum(0, 1 - jnp.abs(places[:, None] - jnp.arange(length)[None]))
