@@ -29,9 +29,13 @@ def convolve(x: Array, kernel: Array, stride: int, padding: Sides, turned: bool 
 
 
 def _general(x, kernel, stride, padding, turned):
-    layout = ("NHWC", "HWOI" if turned else "HWIO", "NHWC")
-    kernel = kernel[::-1, ::-1] if turned else kernel
-    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=layout)
+    kernel = _turned(kernel) if turned else kernel
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _turned(kernel):
+    """Flipped along height and width, its channels swapped, and kept so: XLA would undo it, and be slow in loops."""
+    return lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 def _on_cpu(x, kernel, stride, padding, turned):
@@ -86,8 +90,8 @@ def _by_x(g, x, kernel, stride, padding, turned):
         reach.append((low, shape[1 + axis] - spread - low + kernel.shape[axis] - 1))
     if stride == 1:
         return convolve(g, kernel, 1, tuple(reach), not turned)
-    layout = ("NHWC", "HWIO" if turned else "HWOI", "NHWC")
-    kernel = kernel if turned else kernel[::-1, ::-1]
+    kernel = kernel if turned else _turned(kernel)
+    layout = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(g, kernel, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=layout)
 
 
