@@ -10,6 +10,7 @@ maps.
 
 import importlib
 
+from jaxplain import metrics as metrics
 from jaxplain.adapt import from_linen, from_nnx
 from jaxplain.explain.cam import (
     ablation_cam,

@@ -28,7 +28,7 @@ from jaxplain.target import score as dot
 Score = Callable[[Array, Array], Array]
 
 FRACTIONS = tuple(n / 20 for n in range(21))
-PUBLISHED_FRACTIONS = (0, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PUBLISHED_FRACTIONS = (0.0, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _AT_ONCE = 16  # images that are evaluated at a time
 
 
@@ -151,7 +151,7 @@ def pointing_game(heat: ArrayLike, mask: ArrayLike, *, tolerance: float = 0.0) -
 
     Zhang, Bargal, Lin, Brandt, Shen, Sclaroff, "Top-down Neural Attention by Excitation Backprop", 2016.
     """
-    heat, mask = jnp.asarray(heat), jnp.asarray(mask)
+    heat, mask = _one_map(heat), jnp.asarray(mask)
     _same_size("mask", mask, heat)
     inside = (mask != 0).astype(jnp.float32)
     reach = int(np.ceil(tolerance))
@@ -163,7 +163,7 @@ def pointing_game(heat: ArrayLike, mask: ArrayLike, *, tolerance: float = 0.0) -
     return jnp.sum(inside * highest) / jnp.maximum(jnp.sum(highest), 1)
 
 
-def energy_in_box(heat: ArrayLike, box: ArrayLike) -> Float[Array, ""]:
+def energy_in_box(heat: ArrayLike, box: ArrayLike | Sequence[int]) -> Float[Array, ""]:
     """The share of the map's positive part that is inside a box, a scalar; 0 for a map without one.
 
     `box` is (left, top, right, bottom) in pixels, right and bottom excluded, as PIL has it.
@@ -171,9 +171,7 @@ def energy_in_box(heat: ArrayLike, box: ArrayLike) -> Float[Array, ""]:
     Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations for Convolutional
     Neural Networks", 2019.
     """
-    heat = jnp.maximum(jnp.asarray(heat), 0)
-    if heat.ndim != 2:
-        raise ValueError(f"The map has shape {heat.shape}, but (H, W) is expected.")
+    heat = jnp.maximum(_one_map(heat), 0)
     _check_box(box, heat.shape)
     left, top, right, bottom = jnp.asarray(box)
     rows, columns = jnp.arange(heat.shape[0]), jnp.arange(heat.shape[1])
@@ -282,17 +280,16 @@ def randomisation(
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
     """Spearman's rank correlation of two arrays, a scalar: equal values share their mean rank, a constant gives 0."""
-    ranks = [_ranks(jnp.ravel(jnp.asarray(v))) for v in (a, b)]
-    a, b = (r - jnp.mean(r) for r in ranks)
+    a, b = (_ranks(jnp.ravel(jnp.asarray(v))) for v in (a, b))
     norm = _norm(a) * _norm(b)
     return jnp.where(norm > 0, jnp.sum(a * b) / jnp.where(norm > 0, norm, 1), 0)
 
 
 def _ranks(values):
-    """The mean of the places that a value has in the sorted array, divided by their number, which keeps digits."""
+    """Twice the mean place of each value in the sorted array, less that of all, divided by their number."""
     ordered = jnp.sort(values)
     places = jnp.searchsorted(ordered, values, side="left") + jnp.searchsorted(ordered, values, side="right")
-    return places.astype(jnp.float32) / len(values)
+    return (places - len(values)).astype(jnp.float32) / len(values)  # centred as integers: a constant is exactly 0
 
 
 def _norm(a):
@@ -310,10 +307,11 @@ def _ranked(x, heat, fill):
 
 def _curve(at, fractions, x):
     shares = np.asarray(fractions, np.float64)
-    if shares.ndim != 1 or not len(shares) or shares[0] < 0 or shares[-1] > 1 or (np.diff(shares) <= 0).any():
+    if shares.ndim != 1 or not len(shares) or not (shares[0] >= 0 and shares[-1] <= 1 and (np.diff(shares) > 0).all()):
         raise ValueError(f"fractions is {fractions!r}, but one or more rising numbers from 0 to 1 are expected.")
     scores = each(at, jnp.asarray(np.round(shares * x.shape[0] * x.shape[1]).astype(int)), _AT_ONCE)
-    return Curve(jnp.asarray(shares, jnp.float32), scores, jnp.trapezoid(scores, jnp.asarray(shares, scores.dtype)))
+    scores = scores.astype(jnp.float32)
+    return Curve(jnp.asarray(shares, jnp.float32), scores, jnp.trapezoid(scores, jnp.asarray(shares, jnp.float32)))
 
 
 def _whole_and_seen(net, x, target, heat):
@@ -324,14 +322,22 @@ def _whole_and_seen(net, x, target, heat):
     return dot(run(net, x), target), dot(run(net, seen), target)
 
 
+def _one_map(heat):
+    heat = jnp.asarray(heat)
+    if heat.ndim != 2:
+        raise ValueError(f"The map has shape {heat.shape}, but (H, W) is expected.")
+    return heat
+
+
 def _same_size(name, a, b):
     if a.ndim != 2 or a.shape != b.shape[:2]:
         raise ValueError(f"{name} has shape {a.shape}, but (H, W) = {b.shape[:2]} is expected.")
 
 
 def _check_box(box, size):
-    if jnp.shape(box) != (4,):
-        raise ValueError(f"box has shape {jnp.shape(box)}, but (left, top, right, bottom) is expected.")
+    shape = box.shape if isinstance(box, Tracer) else np.shape(box)
+    if shape != (4,):
+        raise ValueError(f"box has shape {shape}, but (left, top, right, bottom) is expected.")
     if isinstance(box, Tracer):
         return
     left, top, right, bottom = np.asarray(box)
@@ -360,7 +366,7 @@ def _parameters(net, x):
     for number in dict.fromkeys(_first_uses(traced, dict(zip(traced.invars, range(len(leaves)), strict=True)))):
         names = [str(key.key) for key in paths[number] if isinstance(key, jax.tree_util.DictKey)]
         names = names[1:] if names[:1] == ["params"] else names
-        if names:
+        if names and jnp.issubdtype(leaves[number].dtype, jnp.floating):
             layers.setdefault(".".join(names[:-1] or names), []).append(number)
     if not layers:
         raise ValueError("The net has no named parameters to randomise: keep them in a dict, as Flax does.")

@@ -16,7 +16,11 @@ from jax.typing import ArrayLike
 from jaxplain.postprocess import upsample
 
 _SIDE = 3.2  # inches of a panel
-_LINES = (("#4c72b0", 2.5), ("#dd8452", 1.2))  # colours and widths of curves; of equal ones both are seen
+_LINES = (  # colours and widths of curves; of equal ones two are seen
+    ("#4c72b0", 2.5), ("#dd8452", 1.2), ("#55a868", 2.5), ("#c44e52", 1.2), ("#8172b3", 2.5), ("#937860", 1.2),
+    ("#da8bc3", 2.5), ("#8c8c8c", 1.2), ("#ccb974", 2.5), ("#64b5cd", 1.2),
+)  # fmt: skip
+_STYLES = ("-", "--", ":")  # of the first curves in all colours, and of the next
 
 
 class Panel(NamedTuple):
@@ -38,10 +42,11 @@ class Bars(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Curves over the steps 1, 2, ... as a panel of a figure: the values by the curves' names.
+    """Curves over the steps 1, 2, ..., or over rising `places`, as a panel of a figure: values by the curves' names.
 
     `parts` are the names and lengths of the parts into which the steps fall, `mark` is the name and number of a step to
-    point out, and `top` is the upper end of the axis, by default above all values.
+    point out, and `top` is the upper end of the axis, by default above all values. `bands` are the lower and the upper
+    values of what is shaded around a curve, by the curves' names; `steps` and `height` are the labels of the axes.
     """
 
     title: str
@@ -50,6 +55,9 @@ class Curves(NamedTuple):
     parts: Sequence[tuple[str, int]] = ()
     mark: tuple[str, int] | None = None
     top: float | None = None
+    places: Sequence[float] = ()
+    bands: Mapping[str, ArrayLike] | None = None
+    height: str = ""
 
 
 def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float = 100.0) -> tuple[float, float]:
@@ -177,24 +185,45 @@ def _draw_bars(axes, panel):
 
 
 def _draw_curves(axes, panel):
-    from matplotlib.ticker import MaxNLocator
-
     axes.set_title(panel.title, fontsize=9, pad=16 if panel.parts else None, parse_math=False)
-    count = max(map(len, panel.values.values()))
-    dot = 3 if count <= 20 else 0  # points; one step alone makes no line
-    for (name, values), (colour, width) in zip(panel.values.items(), itertools.cycle(_LINES)):
-        axes.plot(range(1, len(values) + 1), values, "o-", color=colour, linewidth=width, markersize=dot, label=name)
-    axes.set(xlim=(0.5, count + 0.5), ylim=(0, panel.top))
+    places = panel.places or range(1, max(map(len, panel.values.values())) + 1)
+    _draw_lines(axes, panel, places)
+    if not panel.places:
+        _number_steps(axes, len(places))
+    low = min(0, 1.05 * axes.dataLim.y0)
+    if low < 0:
+        axes.axhline(0, color="0.8", linewidth=1, zorder=0)
+    axes.set_ylim(low, panel.top)
     axes.set_box_aspect(1)
     axes.tick_params(labelsize=7)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel(panel.steps, fontsize=8)
+    axes.set_ylabel(panel.height, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     _draw_parts(axes, panel.parts)
     if panel.mark is not None:
         name, step = panel.mark
         axes.axvline(step, color="black", linewidth=1, linestyle=":", label=name)
-    axes.legend(fontsize=7, frameon=False)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2}
+    axes.legend(fontsize=7, frameon=False, **(below if len(panel.values) > 3 else {}))
+
+
+def _draw_lines(axes, panel, places):
+    dot = 3 if len(places) <= 20 else 0  # points; one step alone makes no line
+    alpha = min(0.15, 0.4 / len(panel.values))  # of many bands, paler ones
+    lines = ((style, *line) for style in itertools.cycle(_STYLES) for line in _LINES)
+    for (name, values), (style, colour, width) in zip(panel.values.items(), lines, strict=False):
+        drawn = places[: len(values)]
+        options = {"color": colour, "linestyle": style, "linewidth": width, "marker": "o", "markersize": dot}
+        axes.plot(drawn, values, label=name, **options)
+        if name in (panel.bands or {}):
+            axes.fill_between(drawn, *np.asarray(panel.bands[name]), color=colour, alpha=alpha, linewidth=0)
+
+
+def _number_steps(axes, count):
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(0.5, count + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _draw_parts(axes, parts):

@@ -1,7 +1,8 @@
 """The table of explainers: a new one is one row here, and test_conformance.py puts every row through every property.
 
-An oracle computes the row's map in numpy, as literally as its paper states it, from `backprop(x, replace)`, which
-returns (outputs, activations, gradients) of a tiny net, and the name of the layer. `lacks` names the properties that a
+An oracle computes the row's map in numpy, as literally as its paper states it, from `backprop(x, replace, target)`,
+which returns (outputs, activations, gradients) of a tiny net, and the name of the layer; the gradient of the score by
+the outputs is the target. A row of `one_class` is for targets that are one class. `lacks` names the properties that a
 row does not have, with the reason; that it really lacks them is tested too.
 """
 
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from nets import CLASSES, SIDE
+from skimage.transform import resize
 
 import jaxplain as jp
 
@@ -20,12 +23,16 @@ class Row(NamedTuple):
     oracle: Callable[..., Any]
     options: dict[str, Any] = {}
     layer: bool = False
+    one_class: bool = False
     lacks: dict[str, str] = {}
 
 
 NOT_LINEAR = {"linear_in_target": "the gradient enters through an absolute value, a rectifier or a quotient"}
+AMONG_RIVALS = {"linear_in_target": "what is kept depends on the other classes"}
+RATIO = {"linear_in_target": "weights are a quotient or a softmax of scores"}
 CLASS_AGNOSTIC = {"linear_in_target": "the target plays no part"}
 KEY = jax.random.key(3)
+QUARTERS = np.kron(np.arange(4).reshape(2, 2), np.ones((3, 3), int))
 
 
 def _gradient(backprop, x, layer):
@@ -34,6 +41,36 @@ def _gradient(backprop, x, layer):
 
 def _saliency(backprop, x, layer):
     return np.abs(backprop(x)[2]["x"]).max(-1)
+
+
+def _positive_saliency(backprop, x, layer):
+    return np.maximum(backprop(x)[2]["x"], 0).max(-1)
+
+
+def _negative_saliency(backprop, x, layer):
+    return np.maximum(-backprop(x)[2]["x"], 0).max(-1)
+
+
+def _without(loses, reduce):
+    """The authors' loop over classes, which sets to 0 what loses against a rival."""
+
+    def oracle(backprop, x, layer):
+        gradients = backprop(x)[2]
+        kept = gradients["x"].copy()
+        for j in range(CLASSES):
+            if j != np.argmax(gradients["dense"]):
+                kept[loses(kept, backprop(x, target=np.eye(CLASSES)[j])[2]["x"])] = 0
+        return reduce(kept)
+
+    return oracle
+
+
+def _elements(kept):
+    return kept
+
+
+def _over_channels(kept):
+    return np.abs(kept).max(-1)
 
 
 def _gradient_times_input(backprop, x, layer):
@@ -81,6 +118,86 @@ def _eigen(backprop, x, layer):
     return (rows @ direction * (1 if direction.sum() >= 0 else -1)).reshape(a.shape[:2])
 
 
+def _score(backprop, x, replace=()):
+    outputs, _, gradients = backprop(x, replace)
+    return outputs @ gradients["dense"]
+
+
+def _score_cam(backprop, x, layer):
+    a, scores = backprop(x)[1][layer], []
+    for c in range(a.shape[-1]):
+        mask = a[..., c]
+        for axis in (0, 1):
+            n = a.shape[axis]
+            places = (np.arange(SIDE) + 0.5) * n / SIDE - 0.5
+            mask = np.apply_along_axis(lambda row: np.interp(places, np.arange(n), row), axis, mask)  # noqa: B023
+        mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
+        scores.append(_score(backprop, x * mask[..., None]))
+    return a @ (np.exp(scores) / np.exp(scores).sum())
+
+
+def _ablation_cam(backprop, x, layer):
+    a, whole, heat = backprop(x)[1][layer], _score(backprop, x), 0
+    for c in range(a.shape[-1]):
+        ablated = a.copy()
+        ablated[..., c] = 0
+        heat += (whole - _score(backprop, x, {layer: ablated})) / whole * a[..., c]
+    return heat
+
+
+def _occlusion(window, stride, fill):
+    def oracle(backprop, x, layer):
+        drops, counts = np.zeros(x.shape[:2]), np.zeros(x.shape[:2])
+        for i in range(0, SIDE - window + stride, stride):
+            for j in range(0, SIDE - window + stride, stride):
+                hidden = x.copy()
+                hidden[i : i + window, j : j + window] = fill
+                drops[i : i + window, j : j + window] += _score(backprop, x) - _score(backprop, hidden)
+                counts[i : i + window, j : j + window] += 1
+        return drops / np.maximum(counts, 1)
+
+    return oracle
+
+
+def rise_masks(key, size, samples, cells, keep):
+    """RISE's masks (samples, H, W), as its authors make them, from jaxplain's random grids and shifts."""
+    cell = [int(np.ceil(length / cells)) for length in size]
+    for one in jax.random.split(key, samples):
+        grid, *shifts = jax.random.split(one, 3)
+        mask = np.asarray(jax.random.bernoulli(grid, keep, (cells, cells)), np.float64)
+        large = resize(mask, [(cells + 1) * c for c in cell], order=1, mode="reflect", anti_aliasing=False)
+        top, left = (int(jax.random.randint(k, (), 0, c)) for k, c in zip(shifts, cell, strict=True))
+        yield large[top : top + size[0], left : left + size[1]]
+
+
+def _rise(samples, cells, keep, fill):
+    def oracle(backprop, x, layer):
+        heat = np.zeros(x.shape[:2])
+        for mask in rise_masks(KEY, x.shape[:2], samples, cells, keep):
+            weight = mask[..., None]
+            heat += _score(backprop, x * weight + fill * (1 - weight)) * mask
+        return heat / (samples * keep)
+
+    return oracle
+
+
+def _lime(segments, samples, width, alpha):
+    def oracle(backprop, x, layer):
+        count = segments.max() + 1
+        means = np.stack([x[segments == s].mean(0) for s in range(count)])[segments]
+        seen = np.asarray(jax.random.bernoulli(KEY, 0.5, (samples, count)), np.float64)
+        seen[0] = 1
+        scores = [_score(backprop, np.where(s[segments][..., None] == 1, x, means)) for s in seen]
+        cosine = seen.sum(1) / np.maximum(np.sqrt(seen.sum(1) * count), 1e-9)
+        weights = np.exp(-((1 - cosine) ** 2) / (2 * width**2))
+        features = np.column_stack([seen, np.ones(samples)])
+        penalty = alpha * np.diag([1.0] * count + [0])
+        normal = features.T @ (weights[:, None] * features) + penalty
+        return np.linalg.solve(normal, features.T @ (weights * scores))[:-1][segments]
+
+    return oracle
+
+
 def _smooth(backprop, x, layer):
     noise = [np.asarray(jax.random.normal(key, x.shape)) for key in jax.random.split(KEY, 5)]
     return sum(backprop(x + 0.3 * n)[2]["x"] for n in noise) / 5
@@ -92,6 +209,28 @@ SIMPLE = jp.cam(lambda activation, gradient: gradient**2)
 TABLE = (
     Row("gradient", jp.gradient, _gradient),
     Row("saliency", jp.saliency, _saliency, lacks=NOT_LINEAR),
+    Row("positive_saliency", jp.positive_saliency, _positive_saliency, lacks=NOT_LINEAR),
+    Row("negative_saliency", jp.negative_saliency, _negative_saliency, lacks=NOT_LINEAR),
+    Row(
+        "active_saliency",
+        jp.active_saliency,
+        _without(np.less_equal, _over_channels),
+        {"chunk": 2},
+        one_class=True,
+        lacks=AMONG_RIVALS,
+    ),
+    Row(
+        "inactive_saliency",
+        jp.inactive_saliency,
+        _without(np.greater_equal, _over_channels),
+        {"chunk": 2},
+        one_class=True,
+        lacks=AMONG_RIVALS,
+    ),
+    Row("active", jp.active(jp.gradient), _without(np.less_equal, _elements), one_class=True, lacks=AMONG_RIVALS),
+    Row(
+        "inactive", jp.inactive(jp.gradient), _without(np.greater_equal, _elements), one_class=True, lacks=AMONG_RIVALS
+    ),
     Row("gradient_times_input", jp.gradient_times_input, _gradient_times_input),
     Row("integrated_gradients", jp.integrated_gradients, _integrated(*LEGENDRE_3), {"steps": 3}),
     Row("integrated_gradients_chunked", jp.integrated_gradients, _integrated(*LEGENDRE_3), {"steps": 3, "chunk": 2}),
@@ -115,6 +254,26 @@ TABLE = (
     Row("layer_cam", jp.layer_cam, _cam(lambda a, g: np.maximum(g, 0)), layer=True, lacks=NOT_LINEAR),
     Row("cam", SIMPLE, _cam(lambda a, g: g**2), layer=True, lacks=NOT_LINEAR),
     Row("eigen_cam", jp.eigen_cam, _eigen, layer=True, lacks=CLASS_AGNOSTIC),
+    Row("score_cam", jp.score_cam, _score_cam, {"chunk": 3}, layer=True, lacks=RATIO),
+    Row("ablation_cam", jp.ablation_cam, _ablation_cam, {"chunk": 3}, layer=True, lacks=RATIO),
+    Row(
+        "occlusion",
+        jp.occlusion,
+        _occlusion(3, 2, (0.1, -0.2, 0.3)),
+        {"window": 3, "stride": 2, "fill": np.float32((0.1, -0.2, 0.3)), "chunk": 4},
+    ),
+    Row(
+        "rise",
+        jp.rise,
+        _rise(6, 4, 0.7, 0.2),
+        {"key": KEY, "samples": 6, "cells": 4, "keep": 0.7, "fill": 0.2, "chunk": 4},
+    ),
+    Row(
+        "lime",
+        jp.lime,
+        _lime(QUARTERS, 12, 0.25, 0.5),
+        {"key": KEY, "segments": QUARTERS, "num_segments": 4, "samples": 12, "alpha": 0.5, "chunk": 5},
+    ),
     Row("smooth", jp.smooth(jp.gradient, draws=5, sigma=0.3), _smooth, {"key": KEY}),
     Row("smooth_chunked", jp.smooth(jp.gradient, draws=5, sigma=0.3, chunk=2), _smooth, {"key": KEY}),
 )

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from compare import assert_close
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from table import TABLE
+from table import TABLE, Row
 
 import jaxplain as jp
 
@@ -20,22 +22,25 @@ def call(row, tiny, net, x, target):
     return row.explain(net, x, target, **options)
 
 
-def case(tiny, count=2):
-    return nets.net(tiny, nets.params(tiny)), jnp.asarray(nets.images(count)), jnp.asarray(nets.targets(count))
+def case(tiny, row, count=2):
+    targets = nets.targets(count)
+    if row.one_class:
+        targets = np.eye(nets.CLASSES, dtype=np.float32)[targets.argmax(1)]
+    return nets.net(tiny, nets.params(tiny)), jnp.asarray(nets.images(count)), jnp.asarray(targets)
 
 
-def jit_equals_eager(explain, tiny, oracle):
-    net, X, targets = case(tiny)
+def jit_equals_eager(explain, tiny, row):
+    net, X, targets = case(tiny, row)
     assert_close(jax.jit(explain)(net, X[0], targets[0]), explain(net, X[0], targets[0]))
 
 
-def vmap_equals_loop(explain, tiny, oracle):
-    net, X, targets = case(tiny, 3)
+def vmap_equals_loop(explain, tiny, row):
+    net, X, targets = case(tiny, row, 3)
     loop = [explain(net, x, target) for x, target in zip(X, targets, strict=True)]
     assert_close(jax.vmap(explain, (None, 0, 0))(net, X, targets), jnp.stack(loop))
 
 
-def one_trace(explain, tiny, oracle):
+def one_trace(explain, tiny, row):
     traces = []
 
     @jax.jit
@@ -43,43 +48,45 @@ def one_trace(explain, tiny, oracle):
         traces.append(1)
         return explain(net, x, target)
 
-    net, X, targets = case(tiny)
+    net, X, targets = case(tiny, row)
     counted(net, X[0], targets[0])
     counted(nets.net(tiny, nets.params(tiny, seed=7)), X[1], targets[1])
     assert len(traces) == 1
 
 
-def finite(explain, tiny, oracle):
-    net, X, targets = case(tiny)
+def finite(explain, tiny, row):
+    net, X, targets = case(tiny, row)
     dead = {"kernel": np.zeros(tiny.shapes["kernel"], np.float32), "bias": np.full((4,), -5.0, np.float32)}
     values = nets.params(tiny) | dead
     for which, x in ((net, jnp.zeros_like(X[0])), (net, jnp.full_like(X[0], 0.5)), (nets.net(tiny, values), X[0])):
         assert jnp.isfinite(explain(which, x, targets[0])).all()
 
 
-def linear_in_target(explain, tiny, oracle):
-    net, X, (one, two) = case(tiny)
-    x = X[0]
-    assert_close(explain(net, x, 2 * one + two), 2 * explain(net, x, one) + explain(net, x, two), 1e-4)
+def linear_in_target(explain, tiny, row):
+    net, X, (one, two) = case(tiny, row)
+    of = functools.partial(explain, net, X[0])
+    assert_close(of(2 * one + two), 2 * of(one) + of(two), 1e-4)
 
 
-def equals_oracle(explain, tiny, oracle):
-    values = nets.params(tiny)
-    for x, target in zip(nets.images(2), nets.targets(2), strict=True):
-        backprop = functools.partial(lambda v, t, x, r=(): tiny.backprop(v, x, t, r), values, target)
-        expected = oracle(backprop, x.astype(np.float64), tiny.layer)
-        assert_close(explain(nets.net(tiny, values), jnp.asarray(x), jnp.asarray(target)), expected, 1e-4)
+def equals_oracle(explain, tiny, row):
+    net, X, targets = case(tiny, row)
+    for x, target in zip(X, targets, strict=True):
+
+        def backprop(x, replace=(), target=np.asarray(target, np.float64)):  # noqa: B008
+            return tiny.backprop(nets.params(tiny), x, target, replace)
+
+        assert_close(explain(net, x, target), row.oracle(backprop, np.asarray(x, np.float64), tiny.layer), 1e-4)
 
 
-def depends_on_weights(explain, tiny, oracle):
-    net, X, targets = case(tiny)
+def depends_on_weights(explain, tiny, row):
+    net, X, targets = case(tiny, row)
     other = nets.net(tiny, nets.params(tiny, seed=7))
     one, two = explain(net, X[0], targets[0]), explain(other, X[0], targets[0])
     assert np.abs(np.corrcoef(np.ravel(one), np.ravel(two))[0, 1]) < 0.95
 
 
-def sharded_equals_one_device(explain, tiny, oracle):
-    net, X, targets = case(tiny, 8)
+def sharded_equals_one_device(explain, tiny, row):
+    net, X, targets = case(tiny, row, 8)
     over_images = jax.jit(jax.vmap(explain, (None, 0, 0)))
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices("cpu"))
     spread = NamedSharding(mesh, PartitionSpec("data"))
@@ -89,13 +96,13 @@ def sharded_equals_one_device(explain, tiny, oracle):
     assert_close(result, over_images(net, X, targets))
 
 
-def differentiable(explain, tiny, oracle):
-    net, X, targets = case(tiny)
+def differentiable(explain, tiny, row):
+    net, X, targets = case(tiny, row)
     assert jnp.isfinite(jax.grad(lambda x: jnp.sum(explain(net, x, targets[0]) ** 2))(X[0])).all()
 
 
-def refuses_what_is_no_image(explain, tiny, oracle):
-    net, X, targets = case(tiny)
+def refuses_what_is_no_image(explain, tiny, row):
+    net, X, targets = case(tiny, row)
     for wrong in (X, X[0, 0], jnp.ones(X[0].shape, jnp.uint8)):
         with pytest.raises(ValueError, match=r"^x (has shape|is)"):
             explain(net, wrong, targets[0])
@@ -119,11 +126,29 @@ PROPERTIES = {
 FAILURES = (AssertionError, jax.errors.JAXTypeError, pytest.fail.Exception)
 
 
-@pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+class Case(NamedTuple):
+    """A row at one of the tiny nets, and its explainer as it is and jitted."""
+
+    row: Row
+    tiny: nets.Tiny
+    eager: Callable[..., Any]
+    jitted: Callable[..., Any]
+
+
+@pytest.fixture(
+    scope="module", params=itertools.product(TABLE, nets.TINY), ids=lambda pair: "-".join(p.name for p in pair)
+)
+def row_and_tiny(request):
+    row, tiny = request.param
+    explain = functools.partial(call, row, tiny)
+    return Case(row, tiny, explain, jax.jit(explain))
+
+
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_property(name, row, tiny):
-    check = functools.partial(PROPERTIES[name], functools.partial(call, row, tiny), tiny, row.oracle)
+def test_property(name, row_and_tiny):
+    """Explainers are jitted, and so compiled once for most properties; that this makes no difference is the first."""
+    row, tiny, eager, jitted = row_and_tiny
+    check = functools.partial(PROPERTIES[name], eager if name == "jit_equals_eager" else jitted, tiny, row)
     if name in row.lacks:
         with pytest.raises(FAILURES):
             check()
@@ -178,6 +203,6 @@ WRONG = {
 @pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_wrong_explainer_fails(name, tiny):
-    oracle = next(row for row in TABLE if row.name == "gradient").oracle
+    row = next(row for row in TABLE if row.name == "gradient")
     with pytest.raises(FAILURES):
-        PROPERTIES[name](WRONG[name], tiny, oracle)
+        PROPERTIES[name](WRONG[name], tiny, row)

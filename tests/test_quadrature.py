@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jax.tree_util import Partial
 
 import jaxplain as jp
-from jaxplain.quadrature import nodes, weighted_sum
+from jaxplain.quadrature import each, in_chunks, nodes, weighted_sum
 
 RULES = ("gauss_legendre", "trapezoid", "left", "right", "middle")
 
@@ -102,6 +102,45 @@ def test_every_item_is_used_once_whatever_the_chunk():
 def test_a_chunk_below_one_raises(chunk):
     with pytest.raises(ValueError, match=f"chunk is {chunk}, but at least 1"):
         weighted_sum(lambda t: t, jnp.ones(3), np.ones(3), chunk)
+    with pytest.raises(ValueError, match=f"chunk is {chunk}, but at least 1"):
+        each(lambda t: t, jnp.ones(3), chunk)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 3, 7])
+def test_each_is_a_list_of_calls(chunk):
+    """Of a pytree of items, in order, with results of any kind; also traced, and mapped once more."""
+    draw = np.random.default_rng(0)
+    items = {"t": jnp.arange(7), "a": jnp.asarray(draw.normal(size=(7, 2, 3)), jnp.float32)}
+
+    def f(item):
+        return item["t"] % 3 == 0, {"a": item["t"] * item["a"]}
+
+    expected = (np.arange(7) % 3 == 0, {"a": np.arange(7)[:, None, None] * np.asarray(items["a"])})
+    assert_close(each(f, items, chunk), expected)
+    assert_close(jax.jit(lambda items: each(f, items, chunk))(items), expected)
+    pairs = jax.tree.map(lambda a: jnp.stack([a, a]), items)
+    assert_close(jax.vmap(lambda items: each(f, items, chunk))(pairs)[1]["a"][1], expected[1]["a"])
+
+
+@pytest.mark.parametrize("count", [1, 5, 7, 12])
+@pytest.mark.parametrize("chunk", [None, 1, 2, 5, 7, 20])
+def test_chunks_are_as_equal_as_can_be_and_what_fills_them_is_marked(count, chunk):
+    """The state is what was seen: how often each item was real, and the sizes of the chunks."""
+    sizes = []
+
+    def see(counts, items, real):
+        sizes.append(len(items))
+        assert items.shape == real.shape
+        return counts.at[items].add(real.astype(int))
+
+    np.testing.assert_array_equal(in_chunks(see, jnp.zeros(count, int), jnp.arange(count), chunk), np.ones(count))
+    chunks = -(-count // (chunk or count))
+    assert set(sizes) == {-(-count // chunks)}
+
+
+def test_chunks_come_one_after_the_other():
+    result = in_chunks(lambda state, items, real: 2 * state + jnp.sum(items * real), 0.0, jnp.arange(5.0), 2)
+    assert_close(result, np.array(4 * (0 + 1) + 2 * (2 + 3) + 4.0), 0)
 
 
 def wide(kernel, x, site=jp.untouched):

@@ -191,6 +191,39 @@ def test_parts_are_shaded_by_turns_and_a_step_is_marked():
     assert (line - blue.min()) / np.ptp(blue) == pytest.approx(6 / 9, abs=0.02)
 
 
+def test_curves_over_places_have_bands_between_their_values():
+    """The band is 0.4 high of an axis of 1, on the right half; the curve bends at a tenth of the way."""
+    bands = {"a": [[0.5, 0.5, 0.3], [0.5, 0.5, 0.7]]}
+    options = {"places": [0.0, 0.1, 1.0], "top": 1.0}
+    picture = jp.figure([[Curves("", {"a": [0.5, 0.5, 0.5]}, **options, bands=bands)]])[:-60]
+    pale = [round(255 - 0.15 * (255 - value)) for value in BLUE]
+    rows, columns = where(picture, pale, 2)
+    across = where(jp.figure([[Curves("", {"a": [0.5, 0.5, 0.5]}, **options)]])[:-60], BLUE)[1]
+    side = np.ptp(across) / 1.0
+    assert (columns.min() - across.min()) / side == pytest.approx(0.1, abs=0.05)
+    assert columns.max() == pytest.approx(across.max(), abs=6)
+    last = columns > columns.max() - 20
+    assert np.ptp(rows[last]) / side == pytest.approx(0.4 * 1.1, rel=0.1)  # margins beside the places, none above
+
+
+def test_curves_below_zero_are_seen():
+    above, below = (where(jp.figure([[Curves("", {"a": [v, 0.5]}, top=1.0)]]), BLUE)[1] for v in (0.0, -0.5))
+    assert below.min() == pytest.approx(above.min(), abs=10)  # its first half would be cut off
+
+
+@pytest.mark.parametrize(("names", "below"), [("abc", False), ("abcd", True)])
+def test_the_names_of_many_curves_are_below_the_axes(names, below):
+    picture = jp.figure([[Curves("", {name: [1.0, 1.0] for name in names}, top=1.1)]])
+    axis = np.bincount(where(picture, [0, 0, 0])[0]).argmax()
+    assert (where(picture, BLUE)[0].max() > axis + 10) == below
+
+
+def test_many_curves_differ():
+    names = [f"curve {number}" for number in range(21)]
+    pictures = [jp.figure([[Curves("", {name: [0.5, 0.5] for name in names[: n + 1]}, top=1.0)]]) for n in (0, 10, 20)]
+    assert len({picture.tobytes() for picture in pictures}) == 3
+
+
 def test_a_file_that_was_there_is_replaced(tmp_path):
     path = tmp_path / "f.png"
     path.write_bytes(b"old")

@@ -13,6 +13,7 @@ import typer
 
 from jaxplain.cli.convert import convert
 from jaxplain.cli.errors import say
+from jaxplain.cli.evaluate import evaluate
 from jaxplain.cli.explain import explain
 from jaxplain.cli.fetch import fetch
 from jaxplain.cli.finetune import finetune
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (explain, layers, models, fetch, convert, finetune):
+for command in (explain, evaluate, layers, models, fetch, convert, finetune):
     app.command()(command)
 
 

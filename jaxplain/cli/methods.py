@@ -3,12 +3,28 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 import jaxplain as jp
+from jaxplain.net import Net
+
+
+def rise(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W"]:
+    """jaxplain.rise with the same masks for every image, (H, W)."""
+    return jp.rise(net, x, target, key=jax.random.key(0))
+
+
+def random(net: Net, x: ArrayLike, target: ArrayLike, *, key: Array) -> Float[Array, "H W"]:
+    """Uniform noise, (H, W), which knows nothing of the network: what other maps are compared with."""
+    del net, target
+    return jax.random.uniform(key, jnp.shape(x)[:2])
+
 
 METHODS: dict[str, Callable[..., Any]] = {
     "grad_cam": jp.grad_cam,
@@ -17,32 +33,67 @@ METHODS: dict[str, Callable[..., Any]] = {
     "hires_cam": jp.hires_cam,
     "layer_cam": jp.layer_cam,
     "eigen_cam": jp.eigen_cam,
+    "score_cam": jp.score_cam,
+    "ablation_cam": jp.ablation_cam,
     "gradient": jp.gradient,
     "saliency": jp.saliency,
+    "positive_saliency": jp.positive_saliency,
+    "negative_saliency": jp.negative_saliency,
+    "active_saliency": jp.active_saliency,
+    "inactive_saliency": jp.inactive_saliency,
     "gradient_times_input": jp.gradient_times_input,
     "integrated_gradients": functools.partial(jp.integrated_gradients, chunk=10),
+    "occlusion": jp.occlusion,
+    "rise": rise,
 }
+BASELINES: dict[str, Callable[..., Any]] = {"random": random}
+AMONG_RIVALS = {"active_saliency", "inactive_saliency"}  # their target has to be one class
 
 outputs = jax.jit(lambda net, x: net(x))
 
 
+def named(kind: str, name: str, known: Iterable[str]) -> str:
+    """The name, if it is known; else ValueError with the nearest ones."""
+    known = list(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, cutoff=0.4) or known
+        raise ValueError(f"There is no {kind} {name!r}; there is {', '.join(near)}.")
+    return name
+
+
 def method(name: str) -> Callable[..., Any]:
     """The explainer of that name; ValueError with the nearest names where there is none."""
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, cutoff=0.4) or METHODS
-        raise ValueError(f"There is no method {name!r}; there is {', '.join(near)}.")
-    return METHODS[name]
+    return METHODS[named("method", name, METHODS)]
 
 
 def at_a_layer(name: str) -> bool:
     """Whether the method explains a layer's activation rather than the image."""
-    layer = inspect.signature(method(name)).parameters.get("layer")
-    return layer is not None and layer.default is inspect.Parameter.empty
+    return _needs(_method_or_baseline(name), "layer")
 
 
 @functools.cache
 def compiled(name: str, layer: str) -> Callable[..., Any]:
     """The method for several targets (K, n) of one image: f(net, x, targets) -> maps (K, ...)."""
-    options = {"layer": layer} if at_a_layer(name) else {}
-    explain = jp.over_classes(method(name))
-    return jax.jit(lambda net, x, targets: explain(net, x, targets, **options))
+    return jax.jit(jp.over_classes(_at(method(name), layer)))
+
+
+def explainer(name: str, layer: str) -> Callable[..., Any]:
+    """The method or baseline as f(net, x, target, key) -> map; only baselines use the key."""
+    explain = _at(_method_or_baseline(name), layer)
+    if _needs(explain, "key"):
+        return lambda net, x, target, key: explain(net, x, target, key=key)
+    return lambda net, x, target, key: explain(net, x, target)  # noqa: ARG005
+
+
+def _method_or_baseline(name):
+    known = METHODS | BASELINES
+    return known[named("method", name, known)]
+
+
+def _at(explain, layer):
+    return functools.partial(explain, layer=layer) if _needs(explain, "layer") else explain
+
+
+def _needs(explain, option):
+    parameter = inspect.signature(explain).parameters.get(option)
+    return parameter is not None and parameter.default is inspect.Parameter.empty

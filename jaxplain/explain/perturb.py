@@ -78,7 +78,7 @@ def rise(
     x, filled = with_fill(x, fill)
 
     def seen(key):
-        mask = _grid_mask(key, x.shape[:2], cells, keep)
+        mask = grid_mask(key, x.shape[:2], cells, keep)
         return score(run(net, filled + mask[..., None] * (x - filled)), target) * mask
 
     return weighted_sum(seen, jax.random.split(key, samples), np.full(samples, 1 / (samples * keep)), chunk)
@@ -105,7 +105,7 @@ def lime(
     exp(-d^2 / (2 width^2)); the penalty is `alpha` times the squared coefficients, and not on the intercept.
     `segments` (H, W) are integers from 0 to num_segments - 1, as scikit-image's slic gives them with start_label=0.
 
-    Ribeiro, Singh, Guestrin, ""Why Should I Trust You?": Explaining the Predictions of Any Classifier", 2016.
+    Ribeiro, Singh, Guestrin, "'Why Should I Trust You?': Explaining the Predictions of Any Classifier", 2016.
     """
     _at_least("samples", samples, 1)
     check_image(x)
@@ -159,8 +159,8 @@ def _windows(length, window, stride):
     return jnp.asarray((pixels >= starts[:, None]) & (pixels < starts[:, None] + window), jnp.float32)
 
 
-def _grid_mask(key, size, cells, keep):
-    """(H, W) in [0, 1]: a random grid, interpolated between the centres of cells, and mirrored beyond the last ones."""
+def grid_mask(key: Array, size: tuple[int, int], cells: int, keep: float) -> Float[Array, "H W"]:
+    """A mask of RISE, (H, W) in [0, 1]: a random grid, interpolated between cells and mirrored at its sides."""
     grid, *shifts = jax.random.split(key, 3)
     mask = jax.random.bernoulli(grid, keep, (cells, cells)).astype(jnp.float32)
     for axis, (length, shift) in enumerate(zip(size, shifts, strict=True)):

@@ -12,7 +12,11 @@ from unittest import mock
 
 import jax
 import pytest
+from flax import linen as nn
 from jax.experimental.compilation_cache import compilation_cache
+
+from jaxplain.models import Spec, load, registry
+from jaxplain.models.layers import Conv, Dense, GlobalMean, Relu
 
 PROGRAM = Path(sys.executable).with_name("jaxplain")
 
@@ -100,3 +104,24 @@ def program_fixture(compiled_folder):
 @pytest.fixture(scope="session")
 def program_path():
     return PROGRAM
+
+
+class Net(nn.Module):
+    """Logits (B, classes) of a network whose gradient is quickly compiled."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = Relu(name="relu")(Conv(6, 3, 1, 1, name="conv")(x))
+        return Dense(self.classes, name="fc")(GlobalMean(name="mean")(x)[:, 0, 0])
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """The folder of weights for a network "tiny", which is known until the test has ended."""
+    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")
+    known = registry.Architecture(Net, "fc", (registry.Published("NONE", spec, "tiny-0.pth"),))
+    monkeypatch.setattr(registry, "_ARCHITECTURES", (*registry._ARCHITECTURES, known))
+    load("tiny", jax.random.key(0)).save(tmp_path / "tiny")
+    return tmp_path / "tiny"

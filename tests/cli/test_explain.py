@@ -146,6 +146,43 @@ def test_several_methods_at_another_layer(run, monkeypatch, model, x, tmp_path):
     assert_close(maps[f"saliency_{k}"], compiled("saliency", "_blocks.15")(model.net, x, one_hot(k)[None])[0])
 
 
+NEW = {
+    "score_cam": lambda *of: jp.score_cam(*of, layer="relu"),
+    "ablation_cam": lambda *of: jp.ablation_cam(*of, layer="relu"),
+    "positive_saliency": jp.positive_saliency,
+    "negative_saliency": jp.negative_saliency,
+    "active_saliency": jp.active_saliency,
+    "inactive_saliency": jp.inactive_saliency,
+    "occlusion": jp.occlusion,
+    "rise": lambda *of: jp.rise(*of, key=jax.random.key(0)),
+}
+
+
+def test_signed_saliency_and_perturbation(run, tiny, tmp_path):
+    methods = [word for name in NEW for word in ("--method", name)]
+    arguments = "--model", "tiny", "--weights", tiny
+    status, _, err = run("explain", "sample:chelsea", *methods, *arguments, "--out", tmp_path / "out")
+    assert (status, err) == (0, "")
+    record, maps, _ = results(tmp_path / "out", "chelsea")
+    assert [name for name, method in record["methods"].items() if method["layer"]] == ["score_cam", "ablation_cam"]
+    model, (target,) = load("tiny", tiny), record["targets"]
+    x, k = model.prepare("sample:chelsea"), target["index"]
+    for name, direct in NEW.items():
+        assert_close(maps[f"{name}_{k}"], jax.jit(direct)(model.net, x, one_hot(k)), 1e-4)
+    assert all(heat.any() for heat in maps.values())
+
+
+@pytest.mark.parametrize("name", ["active_saliency", "inactive_saliency"])
+def test_what_is_held_against_all_classes_is_not_held_against_one(run, name, tmp_path):
+    arguments = "--method", "grad_cam", "--method", name, "--against", "tabby", "--out", tmp_path / "out"
+    status, out, err = run("explain", "sample:coffee", *arguments)
+    assert (status, out) == (2, "")
+    assert (
+        err == f"jaxplain: {name} holds its target against all other classes, not against one: leave --against out.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_each_of_several_images_gets_its_own_top_class_and_there_is_a_bar(run, tmp_path):
     images = "sample:chelsea", "sample:coffee", "sample:chelsea"
     status, out, err = run("explain", *images, "--out", tmp_path)

@@ -8,12 +8,10 @@ import jax
 import numpy as np
 import pytest
 from compare import assert_close
-from flax import linen as nn
 from PIL import Image
 
 import jaxplain as jp
-from jaxplain.models import Recipe, Spec, finetune, load, read_folder, registry
-from jaxplain.models.layers import Conv, Dense, GlobalMean, Relu
+from jaxplain.models import Recipe, finetune, load, read_folder
 from jaxplain.models.preprocess import sample
 from jaxplain.weights_convert import restore
 
@@ -98,27 +96,6 @@ def test_writes_the_model_the_record_and_the_curves(done):
     assert [path.name for path in done[1].parent.iterdir()] == ["new"]
     with Image.open(done[1] / "learning_curve.png") as picture:
         assert picture.width == 2 * 416
-
-
-class Net(nn.Module):
-    """Logits (B, classes) of a network whose gradient is quickly compiled."""
-
-    classes: int
-
-    @nn.compact
-    def __call__(self, x):
-        x = Relu(name="relu")(Conv(6, 3, 1, 1, name="conv")(x))
-        return Dense(self.classes, name="fc")(GlobalMean(name="mean")(x)[:, 0, 0])
-
-
-@pytest.fixture
-def tiny(monkeypatch, tmp_path):
-    """The folder of weights for a network "tiny", which is known until the test has ended."""
-    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")
-    known = registry.Architecture(Net, "fc", (registry.Published("NONE", spec, "tiny-0.pth"),))
-    monkeypatch.setattr(registry, "_ARCHITECTURES", (*registry._ARCHITECTURES, known))
-    load("tiny", jax.random.key(0)).save(tmp_path / "tiny")
-    return tmp_path / "tiny"
 
 
 def test_all_layers_are_trained_and_the_curves_are_the_historys(run, folder, tiny, monkeypatch, tmp_path):

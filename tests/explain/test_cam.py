@@ -106,7 +106,64 @@ def test_eigen_cam_of_one_pattern_is_the_pattern():
     assert_close(heat, np.asarray(pattern) * 14**0.5)
 
 
-@pytest.mark.parametrize("explain", [*WEIGHED, jp.eigen_cam], ids=lambda explain: explain.__name__)
+def striped(rows, x, site=jp.untouched):
+    """Some rows of the image are a layer, and the sum of its channels, or of all pixels, is the score."""
+    a = site("a", x[rows])
+    return jnp.stack([jnp.sum(a[..., 0]) - jnp.sum(a[..., 1]), jnp.sum(x)])
+
+
+def test_score_cam_by_hand():
+    """A mask of 0, 1/3, 2/3 and 1 leaves 14/3 of the first channel and 2 of the second; a constant one leaves none."""
+    net = Partial(striped, jnp.arange(2))
+    x = jnp.stack([jnp.arange(4.0).reshape(2, 2), jnp.ones((2, 2))], axis=-1)
+    heat = jp.score_cam(net, x, jnp.array([0.0, 1]), layer="a")
+    weights = np.exp([20 / 3, 0]) / np.exp([20 / 3, 0]).sum()
+    assert_close(heat, np.asarray(x) @ weights)
+
+
+@pytest.mark.parametrize(("align_corners", "score"), [(False, 0.5 + 0.75 + 1), (True, 2 / 3 + 2 / 3 + 1)])
+def test_score_cam_enlarges_with_either_kind_of_corners(align_corners, score):
+    """The layer is the first and the last of four rows, so that masks are 0, 1/4, 3/4, 1 or 0, 1/3, 2/3, 1."""
+    net = Partial(striped, jnp.array([0, 3]))
+    x = jnp.array([[0.0, 0], [2, 0], [1, 0], [1, 0]])[:, None]
+    heat = jp.score_cam(net, x, jnp.array([0.0, 1]), layer="a", align_corners=align_corners)
+    assert_close(heat, np.array([[0], [1]]) / (1 + np.exp(-score)))
+
+
+def test_ablation_cam_by_hand():
+    """The score 6 is 9 without the second channel, which is 3, and -3 without the first."""
+    net = Partial(striped, jnp.arange(2))
+    x = jnp.stack([jnp.array([[1.0, 2], [2, 4]]), jnp.array([[0.0, 1], [1, 1]])], axis=-1)
+    expected = 9 / 6 * np.asarray(x[..., 0]) - 3 / 6 * np.asarray(x[..., 1])
+    for scale in (1, -2):  # the quotient does not change with the target's size and sign
+        assert_close(jp.ablation_cam(net, x, jnp.array([scale, 0.0]), layer="a"), expected)
+    assert_close(jp.ablation_cam(net, x, jnp.zeros(2), layer="a"), np.zeros((2, 2)), 0)
+
+
+PASSES = pytest.mark.parametrize("explain", [jp.score_cam, jp.ablation_cam], ids=lambda explain: explain.__name__)
+
+
+@PASSES
+def test_chunks_of_channels_change_nothing(explain):
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    whole = explain(net, X, TARGET, layer="side", chunk=None)
+    assert_close(explain(net, X, TARGET, layer="side", chunk=3), whole)
+    with pytest.raises(ValueError, match="chunk is 0, but at least 1"):
+        explain(net, X, TARGET, layer="side", chunk=0)
+
+
+@PASSES
+def test_wrong_arguments_of_methods_without_gradients_raise(explain):
+    net = nets.net(nets.RIDGE, nets.params(nets.RIDGE))
+    with pytest.raises(ValueError, match=r"single number.*one_hot\(k, 5\)"):
+        explain(net, X, 3, layer="relu")
+    with pytest.raises(ValueError, match=r"no layer 'rely'.*'relu'"):
+        explain(net, X, TARGET, layer="rely")
+
+
+@pytest.mark.parametrize(
+    "explain", [*WEIGHED, jp.eigen_cam, jp.score_cam, jp.ablation_cam], ids=lambda explain: explain.__name__
+)
 @pytest.mark.parametrize("layer", ["pool", "dense"])
 def test_a_layer_without_positions_raises(explain, layer):
     net = nets.net(nets.RIDGE, nets.params(nets.RIDGE))

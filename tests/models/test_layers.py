@@ -11,6 +11,7 @@ from compare import assert_close
 from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from torch.nn import functional
 
 import jaxplain as jp
@@ -184,6 +185,127 @@ def test_convolve_maps_and_loops(stride):
     assert_close(jax.jit(lambda xs, k: jax.lax.map(lambda x: both(x, k), xs, batch_size=2))(xs, kernels[0]), expected)
     expected = jax.tree.map(lambda *parts: jnp.stack(parts), *[both(xs[0], kernel) for kernel in kernels])
     assert_close(jax.vmap(both, (None, 0))(xs[0], kernels), expected)
+
+
+def in_general(x, kernel, stride, padding, turned):
+    return general(x, kernel[::-1, ::-1].swapaxes(2, 3) if turned else kernel, stride, padding)
+
+
+class Form(NamedTuple):
+    """The arguments of `convolve` that lead it to one of its forms, and to one of its gradients."""
+
+    sides: tuple[int, int]
+    size: tuple[int, int]
+    channels: int
+    stride: int
+    turned: bool
+    padding: tuple = ((1, 0), (1, 2))
+
+    def operands(self, images=2, seed=0):
+        """(x, kernel), the kernel with 4 outputs."""
+        outward = (4, self.channels) if self.turned else (self.channels, 4)
+        return normal(images, *self.sides, self.channels, seed=seed), normal(*self.size, *outward, seed=seed + 1)
+
+    def ours(self, x, kernel):
+        return convolve(x, kernel, self.stride, self.padding, self.turned)
+
+    def plain(self, x, kernel):
+        return in_general(x, kernel, self.stride, self.padding, self.turned)
+
+
+FORMS = {
+    "patches": Form((9, 8), (3, 3), 3, 2, False),
+    "winograd": Form((17, 16), (3, 3), 30, 1, False),
+    "winograd_strided": Form((31, 35), (3, 3), 30, 2, False),
+    "winograd_turned": Form((17, 16), (3, 3), 30, 1, True),
+    "even": Form((6, 15), (2, 5), 9, 2, False),
+    "even_turned": Form((6, 15), (2, 5), 9, 2, True),
+    "blocks": Form((9, 8), (5, 5), 4, 2, False),
+}
+SOME_FORMS = ("patches", "winograd", "even_turned", "blocks")
+EVERY_FORM = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+
+
+def bend(f):
+    """A function of the convolution whose second derivatives are not zero."""
+    return lambda x, kernel: jnp.sum(jnp.sin(f(x, kernel)))
+
+
+@EVERY_FORM
+def test_forward_mode_of_convolve(form):
+    """Tangents of x, of the kernel and of both; linearised, and forward over reverse: Hessians times vectors."""
+    primals, tangents = form.operands(), form.operands(seed=5)
+
+    def derivatives(f, primals, tangents):
+        value, linear = jax.linearize(f, *primals)
+        return {
+            "jvp": jax.jvp(f, primals, tangents),
+            "by x": jax.jvp(lambda x: f(x, primals[1]), primals[:1], tangents[:1]),
+            "by kernel": jax.jvp(lambda kernel: f(primals[0], kernel), primals[1:], tangents[1:]),
+            "linearize": (value, linear(*tangents)),
+            "hessian": jax.jvp(jax.grad(bend(f), (0, 1)), primals, tangents),
+            "reverse over forward": jax.grad(lambda *p: jax.jvp(bend(f), p, tangents)[1], (0, 1))(*primals),
+        }
+
+    run = jax.jit(derivatives, static_argnums=0)
+    assert_close(run(form.ours, primals, tangents), run(form.plain, primals, tangents))
+
+
+@EVERY_FORM
+def test_convolve_is_transposed_by_each_operand(form):
+    x, kernel = form.operands()
+    g = normal(*jax.eval_shape(form.plain, x, kernel).shape, seed=3)
+
+    def transposes(f, x, kernel):
+        return (
+            jax.linear_transpose(lambda x: f(x, kernel), x)(g)[0],
+            jax.linear_transpose(lambda kernel: f(x, kernel), kernel)(g)[0],
+        )
+
+    assert_close(transposes(form.ours, x, kernel), transposes(form.plain, x, kernel))
+
+
+def test_rows_and_columns_of_a_jacobian_are_the_same():
+    form = FORMS["patches"]._replace(sides=(4, 4))
+    x, kernel = form.operands(images=1)
+    assert_close(jax.jacfwd(form.ours, (0, 1))(x, kernel), jax.jacrev(form.plain, (0, 1))(x, kernel))
+
+
+@pytest.mark.parametrize("form", SOME_FORMS)
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (2, 4), (-1, None)], ids=str)
+def test_convolve_under_vmap(form, axes):
+    """Over images, kernels or both, along any axis: values and gradients of a loop of general convolutions."""
+    form = FORMS[form]
+    stacks = [jnp.stack(pair) for pair in zip(form.operands(), form.operands(seed=5), strict=True)]
+
+    def both(f, x, kernel):
+        return f(x, kernel), jax.grad(bend(f), (0, 1))(x, kernel)
+
+    one = jax.jit(lambda *row: both(form.plain, *row))
+    operands = [a[0] if axis is None else a for a, axis in zip(stacks, axes, strict=True)]
+    rows = [[a if axis is None else a[i] for a, axis in zip(operands, axes, strict=True)] for i in range(2)]
+    expected = jax.tree.map(lambda *parts: jnp.stack(parts), *[one(*row) for row in rows])
+    moved = [a if axis is None else jnp.moveaxis(a, 0, axis) for a, axis in zip(operands, axes, strict=True)]
+    assert_close(jax.jit(jax.vmap(lambda *row: both(form.ours, *row), axes))(*moved), expected)
+
+
+@pytest.mark.parametrize("form", SOME_FORMS)
+def test_convolve_on_eight_devices(form):
+    """The images are spread, by hand with shard_map or by XLA: values, and gradients by both operands."""
+    form = FORMS[form]
+    x, kernel = form.operands(images=16)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices("cpu"))
+    rows, whole = PartitionSpec("data"), PartitionSpec()
+    spread = jax.device_put(x, NamedSharding(mesh, rows)), jax.device_put(kernel, NamedSharding(mesh, whole))
+
+    def everything(x, kernel):
+        return form.ours(x, kernel), *jax.grad(bend(form.ours), (0, 1))(x, kernel)
+
+    expected = form.plain(x, kernel), *jax.grad(bend(form.plain), (0, 1))(x, kernel)
+    mapped = jax.jit(jax.shard_map(everything, mesh=mesh, in_specs=(rows, whole), out_specs=(rows, rows, whole)))
+    for result in (mapped(*spread), jax.jit(everything)(*spread)):
+        assert len(result[0].sharding.device_set) == 8
+        assert_close(result, expected)
 
 
 @few

@@ -53,10 +53,11 @@ class WithFeatures(nn.Module):
         return self.lite._fc(self.lite._avg_pooling(a).flatten(1))
 
 
-def twins(name: str, seed: int = 0) -> Twins:
+def twins(name: str, seed: int = 0, classes: int = 1000) -> Twins:
     """One of NETWORKS with random weights, biases and statistics, all of them drawn from the seed."""
-    module = _drawn(torchvision.models.get_model(name, **NETWORKS[name]), torch.Generator().manual_seed(seed))
-    net = load(name, module).net
+    module = torchvision.models.get_model(name, num_classes=classes, **NETWORKS[name])
+    module = _drawn(module, torch.Generator().manual_seed(seed))
+    net = load(name, module, None if classes == 1000 else [str(k) for k in range(classes)]).net
     module = _frozen(module)
     return Twins(module, net, module.get_submodule)
 

@@ -1,0 +1,83 @@
+"""What the commands that go through images share: options, checks before the work, a bar and a report."""
+
+import difflib
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jaxplain.cli.errors import fail, say, writing
+from jaxplain.cli.methods import at_a_layer
+
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")]
+ModelName = Annotated[str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")]
+WeightsPath = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="A .pth, a .safetensors, a converted folder, or a published set's name, such as IMAGENET1K_V2.",
+    ),
+]
+Layer = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Layer of class activation maps; see `jaxplain layers MODEL`.")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]
+
+
+def check_layer(model: Any, layer: str, methods: Iterable[str]) -> str:
+    """The layer, if there is one of that name and the methods can make maps of it; ValueError otherwise."""
+    import jaxplain as jp
+
+    sites, listed = jp.layers(model.net, model.spec.image), f"`jaxplain layers {model.spec.name}` lists them"
+    if layer not in sites:
+        near = difflib.get_close_matches(layer, sites, cutoff=0.4) or list(sites)[-3:]
+        raise ValueError(f"There is no layer {layer!r}; near are {', '.join(near)}, and {listed}.")
+    if len(sites[layer].shape) != 3 and any(map(at_a_layer, methods)):
+        raise ValueError(f"Layer {layer!r} has no height and width to make a map of; choose another, {listed}.")
+    return layer
+
+
+def check_out(out: Path) -> None:
+    """Whether the folder, or the nearest one above it, can be written to; nothing is left in either."""
+    with writing(out):
+        nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+
+
+def spare(images: Iterable[str], paths: Iterable[Path]) -> None:
+    """Refuses to write a figure, path.png, over one of the photographs."""
+    photographs = {os.path.realpath(image) for image in images}
+    for path in paths:
+        if os.path.realpath(f"{path}.png") in photographs:
+            raise ValueError(f"{path}.png is one of the images, and a figure would replace it; name another --out.")
+
+
+def in_turn(work: Sequence[Any], title: str) -> Iterator[Any]:
+    """The work, one after another, with a bar on stderr if there is more than one."""
+    if len(work) == 1:
+        yield from work
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    # A bar redirects stdout to keep above it what is printed there, which must not happen to what goes to a file.
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
+        yield from progress.track(work)
+
+
+def report(failures: Sequence[tuple[str, Exception]], count: int, done: str) -> None:
+    """Says which of the images could not be `done`, and ends with status 2 for a single image and 1 for several."""
+    if not failures:
+        return
+    if count == 1:
+        fail(failures[0][1])
+    say(f"{len(failures)} of {count} images could not be {done}:")
+    for image, error in failures:
+        say(error if image in str(error) else f"{image}: {error}")
+    raise typer.Exit(1)

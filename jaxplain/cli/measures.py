@@ -1,0 +1,224 @@
+"""The measures of `jaxplain evaluate` by name: those of jaxplain.metrics, with the conventions of the command.
+
+What removes or shows pixels works on pixels (S, S, 3) in [0, 1], and takes the softmax probability of the target. What
+explains again works as `jaxplain explain` does: on normalised images and logits, with the method's map as it comes.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxplain import metrics
+from jaxplain.net import Net
+from jaxplain.postprocess import over_channels, positive, upsample
+
+
+class Case(NamedTuple):
+    """One image: logits `net` of the normalised x, probabilities `seen` of pixels, and what is asked of them.
+
+    Deleted pixels become `deleted`, and insertion starts from `start`, both as `fill` of jaxplain.metrics. The box is
+    (left, top, right, bottom) in the pixels that the network sees.
+    """
+
+    net: Net
+    x: Array
+    seen: Net
+    pixels: Array
+    target: Array
+    deleted: Array
+    start: Array
+    box: Array | None
+    key: Array
+
+
+class Maps(NamedTuple):
+    """A method's map as it comes, and what is measured of it: (S, S), at the image's size, more is more important."""
+
+    raw: Array
+    heat: Array
+
+
+class Measure(NamedTuple):
+    """measure(case, subject), which value is `better`, as "lower" or "higher", and what it is.
+
+    `axes` are the labels of a curve's steps and values. The subject is what the measure is `of`: a map, heat or raw of
+    Maps, or a method, explain(net, x, target).
+    """
+
+    measure: Callable[[Case, Any], Any]
+    better: str
+    value: str
+    axes: tuple[str, str] | None = None
+    of: str = "heat"
+
+
+class Score(NamedTuple):
+    """What a measure says of one image's map: a value, and for curves the values (K,) at K steps."""
+
+    value: float
+    steps: tuple[float | str, ...] = ()
+    curve: tuple[float, ...] = ()
+
+
+def mapped(explain: Callable[..., Array], at_a_layer: bool) -> Callable[[Case], Maps]:
+    """The jitted function from a case to a method's Maps, for explain(net, x, target, key).
+
+    Maps of a layer are rectified and upsampled, maps of channels summed and rectified, others taken as they are.
+    """
+
+    def maps(case):
+        raw = explain(case.net, case.x, case.target, case.key)
+        if at_a_layer:
+            return Maps(raw, upsample(positive(raw), case.pixels.shape[:2]))
+        return Maps(raw, raw if raw.ndim == 2 else positive(over_channels(raw)))
+
+    return jax.jit(maps)
+
+
+def measured(measure: Measure, explain: Callable[..., Array]) -> Callable[[Case, Maps], Any]:
+    """The measure, jitted, as a function of a case and the Maps of explain(net, x, target, key)."""
+    if measure.of == "method":
+        again = jax.jit(lambda case: measure.measure(case, lambda *of: explain(*of, case.key)))
+        return lambda case, maps: again(case)  # noqa: ARG005
+    once = jax.jit(measure.measure)  # for all methods: maps are of one size, which raw ones are not
+    return lambda case, maps: once(case, getattr(maps, measure.of))
+
+
+def _deletion(case, heat):
+    return metrics.deletion(case.seen, case.pixels, case.target, heat, fill=case.deleted)
+
+
+def _insertion(case, heat):
+    return metrics.insertion(case.seen, case.pixels, case.target, heat, fill=case.start)
+
+
+def _allegiance(case, heat):
+    return metrics.allegiance(case.seen, case.pixels, heat)
+
+
+def _allegiance_white(case, heat):
+    return metrics.allegiance(case.seen, case.pixels, heat, fill=1.0)
+
+
+def _average_drop(case, heat):
+    return metrics.average_drop(case.seen, case.pixels, case.target, heat)
+
+
+def _increase_in_confidence(case, heat):
+    return metrics.increase_in_confidence(case.seen, case.pixels, case.target, heat)
+
+
+def _pointing_game(case, heat):
+    left, top, right, bottom = case.box
+    rows, columns = (jnp.arange(side) for side in heat.shape)
+    inside = ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))[None]
+    return metrics.pointing_game(heat, inside)
+
+
+def _energy_in_box(case, heat):
+    return metrics.energy_in_box(heat, case.box)
+
+
+def _max_sensitivity(case, explain):
+    return metrics.max_sensitivity(explain, case.net, case.x, case.target, key=case.key)
+
+
+def _infidelity(case, raw):
+    size = case.x.shape[:2]
+    heat = raw if raw.shape[:2] == size else upsample(raw, size)
+    return metrics.infidelity(case.net, case.x, case.target, heat, key=case.key, normalise=True)
+
+
+def _randomisation(case, explain):
+    """{(step, layer): similarity}: jit sorts dicts, and keeps the order of the steps so."""
+    similarities = metrics.randomisation(explain, case.net, case.x, case.target, key=case.key)
+    return {(step, layer): value for step, (layer, value) in enumerate(similarities.items())}
+
+
+_REMOVED = "share of pixels removed"
+_STAYS = "share of images that keep their class"
+
+MEASURES: dict[str, Measure] = {
+    "deletion": Measure(
+        _deletion, "lower", "area under the target's probability while the most important pixels are removed",
+        (_REMOVED, "probability of the target"),
+    ),
+    "insertion": Measure(
+        _insertion, "higher", "area under the target's probability while the most important pixels are shown",
+        ("share of pixels shown", "probability of the target"),
+    ),
+    "allegiance": Measure(
+        _allegiance, "lower", "area, up to 0.9 of the pixels, under whether the class stays as they become black",
+        (_REMOVED, _STAYS),
+    ),
+    "allegiance_white": Measure(
+        _allegiance_white, "lower", "area, up to 0.9 of the pixels, under whether the class stays as they become white",
+        (_REMOVED, _STAYS),
+    ),
+    "average_drop": Measure(
+        _average_drop, "lower", "share of the target's probability that is lost when pixels are multiplied by the map, "
+        "scaled to [0, 1]",
+    ),
+    "increase_in_confidence": Measure(
+        _increase_in_confidence, "higher", "whether the target's probability rises when pixels are multiplied by the "
+        "map, scaled to [0, 1]",
+    ),
+    "pointing_game": Measure(
+        _pointing_game, "higher", "whether the map's maximum is in the box, without tolerance"
+    ),
+    "energy_in_box": Measure(_energy_in_box, "higher", "share of the map's positive part in the box"),
+    "max_sensitivity": Measure(
+        _max_sensitivity, "lower", "largest relative change of the map in 10 draws of uniform noise of up to 0.02 on "
+        "the normalised image", of="method",
+    ),
+    "infidelity": Measure(
+        _infidelity, "lower", "mean squared difference, in 50 draws of normal noise of 0.1 on the normalised image, "
+        "between the change of the logit and what the signed map, optimally scaled, says of it", of="raw",
+    ),
+    "randomisation": Measure(
+        _randomisation, "nearer 0", "mean rank correlation of |map| with itself while parameters are drawn anew, layer "
+        "by layer, from the last to the first",
+        ("layers drawn anew, the last one first", "rank correlation with the map"), of="method",
+    ),
+}  # fmt: skip
+OF_BOXES = ("pointing_game", "energy_in_box")
+
+
+def blurred(pixels: ArrayLike) -> Float[Array, "S S 3"]:
+    """The pixels (S, S, 3) under a Gaussian of sigma 5 in a window of 11 pixels, both in proportion where S is not 224.
+
+    The window is cut at the image's sides, and its weights sum to 1 there too.
+
+    Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
+    """
+    pixels = jnp.asarray(pixels)
+    sigma = 5 * len(pixels) / 224
+    places = np.arange(len(pixels))
+    distance = np.abs(places[:, None] - places)
+    weights = np.exp(-(distance**2) / (2 * sigma**2)) * (distance <= max(1, round(sigma)))
+    weights = jnp.asarray(weights / weights.sum(1, keepdims=True), pixels.dtype)
+    return jnp.einsum("ij,jkc,lk->ilc", weights, pixels, weights, precision="highest")
+
+
+FILLS: dict[str, Callable[[Array], Array]] = {
+    "black": lambda pixels: jnp.zeros((), pixels.dtype),
+    "white": lambda pixels: jnp.ones((), pixels.dtype),
+    "grey": lambda pixels: jnp.full((), 0.5, pixels.dtype),
+    "blur": blurred,
+}
+
+
+def read(result: Any) -> Score:
+    """What a measure returned, as numbers of the host."""
+    if isinstance(result, metrics.Curve):
+        fractions, scores = (np.asarray(values, np.float64) for values in (result.fractions, result.scores))
+        return Score(float(result.area), tuple(fractions.round(6).tolist()), tuple(scores.tolist()))
+    if isinstance(result, dict):
+        curve = tuple(float(value) for value in result.values())
+        return Score(float(np.mean(curve)), tuple(layer for _, layer in result), curve)
+    return Score(float(result))
