@@ -142,19 +142,20 @@ def _panels(summaries):
     """Rows of panels, one for each metric that is a curve."""
     from jaxplain.render import Curves
 
-    def panel(metric):
+    def panel(metric, axes):
         measure, columns = MEASURES[metric], {method: row[metric] for method, row in summaries.items()}
         steps = next(iter(columns.values())).steps
         return Curves(
             f"{metric}: {measure.better} is better",
             {method: summary.mean[1:] for method, summary in columns.items()},
-            measure.axes[0],
+            axes[0],
             places=() if isinstance(steps[0], str) else steps,
             bands={method: s.interval[:, 1:] for method, s in columns.items() if s.interval is not None},
-            height=measure.axes[1],
+            height=axes[1],
         )
 
-    panels = [panel(metric) for metric in next(iter(summaries.values())) if MEASURES[metric].axes]
+    labelled = {metric: MEASURES[metric].axes for metric in next(iter(summaries.values()))}
+    panels = [panel(metric, axes) for metric, axes in labelled.items() if axes]
     return [panels[start : start + ABREAST] for start in range(0, len(panels), ABREAST)]
 
 
@@ -189,12 +190,12 @@ def _conventions(setting, side):
 
 
 def _summary(summary):
-    low, high = (None, None) if summary.interval is None else summary.interval.tolist()
-    mean = summary.mean.tolist()
-    found = {"mean": mean[0], "interval": low and [low[0], high[0]]}
+    mean, interval = summary.mean.tolist(), None if summary.interval is None else summary.interval.T.tolist()
+    found = {"mean": mean[0], "interval": interval and interval[0]}
     if not summary.steps:
         return found
-    curve = {"steps": summary.steps, "mean": mean[1:], "low": low and low[1:], "high": high and high[1:]}
+    low, high = zip(*interval[1:], strict=True) if interval else (None, None)
+    curve = {"steps": summary.steps, "mean": mean[1:], "low": low, "high": high}
     return found | {"curve": curve}
 
 

@@ -5,6 +5,8 @@ normalised images; for black, grey or blurred pixels explain `before(net, model.
 explain probabilities: `then(net, jax.nn.softmax)`. `chunk` images are evaluated at a time.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,7 +124,7 @@ def lime(
     return _ridge(kept.astype(jnp.float32), scores, weights, alpha)[segments]
 
 
-def check_segments(segments: ArrayLike, size: tuple[int, int], num_segments: int) -> Array:
+def check_segments(segments: ArrayLike, size: Sequence[int], num_segments: int) -> Array:
     """The label map as an array (H, W).
 
     Raises ValueError unless it has the image's size, and labels from 0 to num_segments - 1 where they are known.
@@ -159,7 +161,7 @@ def _windows(length, window, stride):
     return jnp.asarray((pixels >= starts[:, None]) & (pixels < starts[:, None] + window), jnp.float32)
 
 
-def grid_mask(key: Array, size: tuple[int, int], cells: int, keep: float) -> Float[Array, "H W"]:
+def grid_mask(key: Array, size: Sequence[int], cells: int, keep: float) -> Float[Array, "H W"]:
     """A mask of RISE, (H, W) in [0, 1]: a random grid, interpolated between cells and mirrored at its sides."""
     grid, *shifts = jax.random.split(key, 3)
     mask = jax.random.bernoulli(grid, keep, (cells, cells)).astype(jnp.float32)
