@@ -97,3 +97,13 @@ def test_a_target_of_another_shape_raises(shape):
 def test_outputs_that_are_no_vector_raise(shape):
     with pytest.raises(ValueError, match=r"returned shape \(.*one vector \(n,\)"):
         score(jnp.ones(shape), jnp.ones(4))
+
+
+@pytest.mark.parametrize("axes", [(0, None, 0), (None, 0, 0)], ids=["outputs", "targets"])
+def test_scores_times_maps_are_the_scores_of_their_own_images(axes):
+    """XLA's CPU backend confuses the rows of sums of products in such programs, from about these sizes on."""
+    draw = np.random.default_rng(0)
+    rows, one, maps = (draw.normal(size=shape).astype(np.float32) for shape in ((6, 1000), (1000,), (6, 96, 128)))
+    operands = (rows, one) if axes[0] == 0 else (one, rows)
+    weighed = jax.jit(jax.vmap(lambda outputs, target, heat: score(outputs, target) * heat, axes))
+    assert_close(weighed(*operands, maps), (rows @ one)[:, None, None] * maps)

@@ -110,7 +110,11 @@ def by_library(model, pixels, target, key):
     return methods, measures
 
 
-@pytest.mark.parametrize(("methods", "wanted"), [(("grad_cam", "gradient"), ONCE), (("grad_cam", "random"), AGAIN)])
+@pytest.mark.parametrize(
+    ("methods", "wanted"),
+    [(["gradient"], ONCE), (["grad_cam", "random"], ["deletion", "infidelity"]), (["grad_cam"], AGAIN)],
+    ids=["channels", "kinds of maps", "methods"],
+)
 def test_values_are_the_librarys(evaluate, tiny, photos, methods, wanted):
     result, record = evaluate(*photos[:2], method=methods, metric=wanted)
     assert result.status == 0, result.err
