@@ -15,6 +15,7 @@ from jaxplain.adapt import from_linen, from_nnx
 from jaxplain.explain.cam import (
     ablation_cam,
     cam,
+    channel_map,
     eigen_cam,
     grad_cam,
     grad_cam_plus_plus,
@@ -23,6 +24,16 @@ from jaxplain.explain.cam import (
     score_cam,
     xgrad_cam,
 )
+from jaxplain.explain.concepts import (
+    concept_attribution,
+    concept_map,
+    fit_concept,
+    fit_concepts,
+    stack_concepts,
+    steps_for,
+    tcav_score,
+)
+from jaxplain.explain.fam import fam, fam_contributions
 from jaxplain.explain.perturb import lime, occlusion, rise
 from jaxplain.explain.saliency import (
     active_saliency,
@@ -34,10 +45,12 @@ from jaxplain.explain.saliency import (
     positive_saliency,
     saliency,
 )
+from jaxplain.explain.secam import per_segment, secam
 from jaxplain.net import before, embedding, layers, taps, then, untouched, view
-from jaxplain.postprocess import negative, over_channels, positive, preset, unit_range, upsample
-from jaxplain.render import Bars, Panel, figure, overlay, scale_of
+from jaxplain.postprocess import keep_segments, negative, over_channels, positive, preset, unit_range, upsample
+from jaxplain.render import Bars, Panel, figure, outlined, overlay, scale_of
 from jaxplain.rivals import active, active_and_inactive, inactive
+from jaxplain.segment import connected, felzenszwalb, quickshift, segment_means, slic
 from jaxplain.target import contrast, one_hot, top
 from jaxplain.transform import at_layers, batched, chunked, over_classes, smooth
 
@@ -52,11 +65,20 @@ __all__ = [
     "batched",
     "before",
     "cam",
+    "channel_map",
     "chunked",
+    "concept_attribution",
+    "concept_map",
+    "connected",
     "contrast",
     "eigen_cam",
     "embedding",
+    "fam",
+    "fam_contributions",
+    "felzenszwalb",
     "figure",
+    "fit_concept",
+    "fit_concepts",
     "from_linen",
     "from_nnx",
     "grad_cam",
@@ -67,6 +89,7 @@ __all__ = [
     "inactive",
     "inactive_saliency",
     "integrated_gradients",
+    "keep_segments",
     "layer_cam",
     "layers",
     "lime",
@@ -74,18 +97,27 @@ __all__ = [
     "negative_saliency",
     "occlusion",
     "one_hot",
+    "outlined",
     "over_channels",
     "over_classes",
     "overlay",
+    "per_segment",
     "positive",
     "positive_saliency",
     "preset",
+    "quickshift",
     "rise",
     "saliency",
     "scale_of",
     "score_cam",
+    "secam",
+    "segment_means",
+    "slic",
     "smooth",
+    "stack_concepts",
+    "steps_for",
     "taps",
+    "tcav_score",
     "then",
     "top",
     "unit_range",

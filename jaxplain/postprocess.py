@@ -8,8 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
+
+from jaxplain.segment import segment_means
 
 
 def positive(heat: ArrayLike) -> Float[Array, "..."]:
@@ -42,6 +45,25 @@ def unit_range(heat: ArrayLike) -> Float[Array, "..."]:
     low, high = jnp.min(heat), jnp.max(heat)
     spread = high - low
     return jnp.where(spread > 0, (heat - low) / jnp.where(spread > 0, spread, 1), 0)
+
+
+def keep_segments(
+    heat: ArrayLike, segments: ArrayLike, num_segments: int, *, threshold: ArrayLike = 0.8, top: int | None = None
+) -> Bool[Array, "H W"]:
+    """Where the segments are whose mean of a map (H, W) is above `threshold` times the largest one, (H, W) bool.
+
+    With `top` it is that many segments with the largest means. Means that are not positive are never kept.
+
+        jnp.where(keep_segments(heat, segments, 50)[..., None], pixels, 0)     # the rest is black, as in SeCAM
+    """
+    means = segment_means(heat, segments, num_segments)
+    if top is None:
+        kept = means > jnp.asarray(threshold, means.dtype) * jnp.max(means)
+    else:
+        if not 1 <= top <= num_segments:
+            raise ValueError(f"top is {top}, but 1 to {num_segments}, the number of segments, is expected.")
+        kept = jnp.zeros(num_segments, bool).at[lax.top_k(means, top)[1]].set(True)
+    return (kept & (means > 0))[jnp.asarray(segments)]
 
 
 def preset(heat: ArrayLike, convention: str, size: tuple[int, int]) -> Float[Array, "H W"]:

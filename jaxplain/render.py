@@ -93,6 +93,20 @@ def overlay(
     return np.round(255 * ((1 - opacity) * calm + opacity * colour)).astype(np.uint8)
 
 
+def outlined(photo: ArrayLike, segments: ArrayLike, *, colour: Sequence[float] = (1.0, 1.0, 0.0)) -> np.ndarray:
+    """The photograph with the outlines of segments (H, W) in a colour, as an (H, W, 3) uint8 array.
+
+    A pixel is on an outline where the one to its right or below has another label.
+    """
+    photo, segments = _floats(photo), np.asarray(segments)
+    if segments.shape != photo.shape[:2]:
+        raise ValueError(f"segments has shape {segments.shape}, but {photo.shape[:2]}, as the photograph, is expected.")
+    edge = np.zeros(segments.shape, bool)
+    edge[:, :-1] |= segments[:, :-1] != segments[:, 1:]
+    edge[:-1] |= segments[:-1] != segments[1:]
+    return np.round(255 * np.where(edge[..., None], np.asarray(colour), photo)).astype(np.uint8)
+
+
 def figure(
     rows: Sequence[Sequence[Panel | Bars | Curves | None]],
     *,

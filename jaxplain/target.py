@@ -35,7 +35,7 @@ def contrast(k: ArrayLike, j: ArrayLike, n: int) -> Float[Array, "*k n"]:
 def top(outputs: Float[Array, " n"], k: int | None = None) -> Float[Array, "*k n"]:
     """The covector (n,) of the largest output; with k, the covectors (k, n) of the k largest, best first.
 
-        grad_cam(net, x, top(net(x)), layer="layer4")
+    grad_cam(net, x, top(net(x)), layer="layer4")
     """
     if k is None:
         return one_hot(jnp.argmax(outputs), len(outputs))

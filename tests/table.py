@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from nets import CLASSES, SIDE
 from skimage.transform import resize
 
 import jaxplain as jp
+from jaxplain.explain.concepts import Concept
 
 
 class Row(NamedTuple):
@@ -32,6 +34,13 @@ AMONG_RIVALS = {"linear_in_target": "what is kept depends on the other classes"}
 RATIO = {"linear_in_target": "weights are a quotient or a softmax of scores"}
 CLASS_AGNOSTIC = {"linear_in_target": "the target plays no part"}
 KEY = jax.random.key(3)
+# directions, the last of all negative parts, and the last but one not recognised
+_DRAWN = np.random.default_rng(5).normal(size=(8, 4)).astype(np.float32)
+CONCEPTS = Concept(
+    np.concatenate([_DRAWN[:-1], -abs(_DRAWN[-1:])]),
+    low=np.float32([0.05, 0.1, 0, 0.02, 0.1, 0.3, 0.6, 0.1]),
+    high=np.float32([1, 0.8, 2, 1.5, 0.4, 0.9, 0.5, 0.7]),
+)
 QUARTERS = np.kron(np.arange(4).reshape(2, 2), np.ones((3, 3), int))
 
 
@@ -198,6 +207,39 @@ def _lime(segments, samples, width, alpha):
     return oracle
 
 
+def _concept_maps(a):
+    maps = []
+    for v, low, high in zip(*CONCEPTS, strict=True):
+        response = np.maximum((v * a).sum(-1), 0)
+        maps.append(np.clip((response - low) / (high - low), 0, 1) if high > low else np.zeros(a.shape[:2]))
+    return maps
+
+
+def _concept_map(backprop, x, layer):
+    return np.stack(_concept_maps(backprop(x)[1][layer]))
+
+
+def _concept_attribution(points, weights):
+    """The document's equations for one target and for its opposite."""
+
+    def oracle(backprop, x, layer):
+        outputs, activations, gradients = backprop(x)
+        a, values = activations[layer], np.zeros((2, len(CONCEPTS.low)))
+        gains = outputs - backprop(x, {layer: 0 * a})[0]
+        for row, target in enumerate((gradients["dense"], -gradients["dense"])):
+            path = [backprop(x, {layer: t * a}, target)[2][layer] for t in points]
+            positive = np.maximum(sum(w * g for w, g in zip(weights, path, strict=True)) * a, 0)
+            share = max(target @ gains, 0) / gains.max()
+            scaled = positive / (positive.sum() + 1e-7) * share
+            for k, heat in enumerate(_concept_maps(a)):
+                masked, seen = ((b * heat[..., None]).sum((0, 1)) for b in (scaled, a))
+                u = np.maximum(CONCEPTS.direction[k] * np.where(seen < 0, -1, 1), 0)
+                values[row, k] = (u / max(u.max(), 1e-30)) @ masked
+        return values
+
+    return oracle
+
+
 def _smooth(backprop, x, layer):
     noise = [np.asarray(jax.random.normal(key, x.shape)) for key in jax.random.split(KEY, 5)]
     return sum(backprop(x + 0.3 * n)[2]["x"] for n in noise) / 5
@@ -205,6 +247,16 @@ def _smooth(backprop, x, layer):
 
 LEGENDRE_3 = ([0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5], [5 / 18, 8 / 18, 5 / 18])
 SIMPLE = jp.cam(lambda activation, gradient: gradient**2)
+
+
+def _concept_maps_of(net, x, target, *, layer):
+    return jp.concept_map(net, x, layer=layer, concept=CONCEPTS)
+
+
+def _concept_values_of(net, x, target, **options):
+    targets = jnp.stack([target, -target])
+    return jp.over_classes(jp.concept_attribution)(net, x, targets, concepts=CONCEPTS, **options).values
+
 
 TABLE = (
     Row("gradient", jp.gradient, _gradient),
@@ -273,6 +325,23 @@ TABLE = (
         jp.lime,
         _lime(QUARTERS, 12, 0.25, 0.5),
         {"key": KEY, "segments": QUARTERS, "num_segments": 4, "samples": 12, "alpha": 0.5, "chunk": 5},
+    ),
+    Row("concept_map", _concept_maps_of, _concept_map, layer=True, lacks=CLASS_AGNOSTIC),
+    Row(
+        "concept_attribution",
+        _concept_values_of,
+        _concept_attribution((0, 0.25, 0.5, 0.75, 1), (1 / 8, 1 / 4, 1 / 4, 1 / 4, 1 / 8)),
+        {"steps": 4},
+        layer=True,
+        lacks=NOT_LINEAR,
+    ),
+    Row(
+        "concept_attribution_chunked",
+        _concept_values_of,
+        _concept_attribution(*LEGENDRE_3),
+        {"steps": 3, "rule": "gauss_legendre", "chunk": 2},
+        layer=True,
+        lacks=NOT_LINEAR,
     ),
     Row("smooth", jp.smooth(jp.gradient, draws=5, sigma=0.3), _smooth, {"key": KEY}),
     Row("smooth_chunked", jp.smooth(jp.gradient, draws=5, sigma=0.3, chunk=2), _smooth, {"key": KEY}),

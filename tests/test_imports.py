@@ -19,11 +19,13 @@ MAY = {
     "quadrature.py": CORE | {"numpy"},
     "rivals.py": CORE | {"jaxplain.net", "jaxplain.quadrature"},
     "adapt.py": CORE | {"flax", "jaxplain.net"},
+    "segment.py": CORE | {"numpy", "skimage"},
     "explain/": CORE
-    | {"numpy", "jaxplain.net", "jaxplain.target", "jaxplain.quadrature", "jaxplain.rivals", "jaxplain.explain"},
+    | {"numpy", "jaxplain.net", "jaxplain.target", "jaxplain.quadrature", "jaxplain.rivals", "jaxplain.explain"}
+    | {"jaxplain.postprocess", "jaxplain.segment"},
     "transform.py": CORE
     | {"numpy", "jaxplain.net", "jaxplain.target", "jaxplain.quadrature", "jaxplain.postprocess", "jaxplain.explain"},
-    "postprocess.py": CORE | {"numpy"},
+    "postprocess.py": CORE | {"numpy", "jaxplain.segment"},
 }
 # What the other files must not import.
 MUST_NOT = {

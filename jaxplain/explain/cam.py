@@ -41,7 +41,7 @@ def cam(weigh: Weigh) -> Cam:
     """
 
     def weighted(activation, gradient):
-        _check_map(activation)
+        check_map(activation)
         activation, gradient = activation.astype(jnp.float32), gradient.astype(jnp.float32)
         return jnp.sum(jnp.broadcast_to(weigh(activation, gradient), activation.shape) * activation, axis=-1)
 
@@ -57,7 +57,8 @@ def cam(weigh: Weigh) -> Cam:
     return explain
 
 
-def _check_map(activation):
+def check_map(activation: Array) -> None:
+    """Raises ValueError unless a layer's activation has positions, and so (h, w, C)."""
     if activation.ndim != 3:
         raise ValueError(f"The layer's activation has shape {activation.shape}, but a map needs (h, w, C).")
 
@@ -131,7 +132,7 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     """
     del target
     activation, _ = view(net, layer, x)
-    _check_map(activation)
+    check_map(activation)
     rows = activation.astype(jnp.float32).reshape(-1, activation.shape[-1])
     centred = rows - jnp.mean(rows, axis=0, keepdims=True)
     direction = jnp.linalg.svd(centred, full_matrices=False)[2][0]
@@ -158,7 +159,7 @@ def score_cam(
     Neural Networks", 2019.
     """
     activation, _ = view(net, layer, x)
-    _check_map(activation)
+    check_map(activation)
     x, activation = jnp.asarray(x), activation.astype(jnp.float32)
     rows, columns = (_interpolation(n, m, align_corners) for n, m in zip(activation.shape, x.shape[:2], strict=False))
 
@@ -183,7 +184,7 @@ def ablation_cam(
     2020.
     """
     activation, head = view(net, layer, x)
-    _check_map(activation)
+    check_map(activation)
     channels = jnp.arange(activation.shape[-1])
 
     def without(channel):
@@ -192,6 +193,19 @@ def ablation_cam(
     whole = score(head(activation), target).astype(jnp.float32)
     drops = whole - each(without, channels, chunk)
     return activation.astype(jnp.float32) @ jnp.where(whole == 0, 0, drops / jnp.where(whole == 0, 1, whole))
+
+
+def channel_map(net: Net, x: ArrayLike, weights: ArrayLike, *, layer: str) -> Float[Array, "h w"]:
+    """sum over c of weights[c] A[..., c], signed, (h, w), for channel weights (C,) that come from elsewhere.
+
+    So weights of one image make a map on another: on the other one of a pair, or on each support of a prototype.
+    """
+    activation, _ = view(net, layer, x)
+    check_map(activation)
+    weights = jnp.asarray(weights, jnp.float32)
+    if weights.shape != activation.shape[2:]:
+        raise ValueError(f"weights has shape {weights.shape}, but one a channel, {activation.shape[2:]}, is expected.")
+    return activation.astype(jnp.float32) @ weights
 
 
 def _interpolation(length, size, align_corners):

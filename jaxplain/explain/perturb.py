@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain.net import Net, check_image, run, with_fill
 from jaxplain.quadrature import each, weighted_sum
+from jaxplain.segment import check_segments
 from jaxplain.target import score
 
 
@@ -122,22 +122,6 @@ def lime(
     distance = 1 - jnp.sqrt(jnp.mean(kept, axis=1))
     weights = jnp.exp(-(distance**2) / (2 * width**2))
     return _ridge(kept.astype(jnp.float32), scores, weights, alpha)[segments]
-
-
-def check_segments(segments: ArrayLike, size: Sequence[int], num_segments: int) -> Array:
-    """The label map as an array (H, W).
-
-    Raises ValueError unless it has the image's size, and labels from 0 to num_segments - 1 where they are known.
-    """
-    labels = jnp.asarray(segments)
-    if labels.shape != tuple(size) or not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"segments is {labels.dtype} {labels.shape}, but integers {tuple(size)} are expected.")
-    _at_least("num_segments", num_segments, 1)
-    if not isinstance(segments, Tracer):
-        low, high = np.min(segments), np.max(segments)
-        if low < 0 or high >= num_segments:
-            raise ValueError(f"segments has labels from {low} to {high}, but 0 to {num_segments - 1} are expected.")
-    return labels
 
 
 def _at_least(name, value, least):

@@ -1,0 +1,235 @@
+"""Feature activation maps: where an image resembles a reference, for networks that compare embeddings.
+
+The embedding q (C,) is the spatial mean of the activation A (h, w, C) at a layer, and the reference is what it is
+compared with: a prototype, the other view of a pair, an image of a gallery. A split is a function
+
+    split(activation, reference) -> contributions (C,) of the channels to the similarity
+
+Those of `cosine`, `dot`, `euclidean`, `squared_euclidean` and `l1` sum to the similarity, which is larger the closer
+the two are. `dn4` compares local descriptors. Splits are made by `flat(split)` for embeddings that keep their places,
+`projected(f)` for embeddings behind a projector, and `relation(f)` for a learned similarity; make one once, at module
+level: jit knows a function by its identity.
+
+The paper's formulas are not public but in words; docs/decisions.md says what stands for them.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxplain.explain.cam import check_map
+from jaxplain.net import Net, view
+from jaxplain.quadrature import each
+
+Split = Callable[[Array, Array], Array]
+
+
+def fam(
+    net: Net,
+    x: ArrayLike,
+    reference: ArrayLike,
+    *,
+    layer: str,
+    similarity: str | Split = "cosine",
+    normalise: str = "minmax",
+) -> Float[Array, "h w"]:
+    """sum over c of w[c] A[..., c], w = normalised(k) and k what channels add to the similarity, (h, w).
+
+    `similarity` is the name of a split (cosine, dot, euclidean, squared_euclidean, l1, dn4) or a split. One forward
+    pass up to the layer; several references, as the prototypes of an episode, share it under over_classes. Raises
+    ValueError for a reference whose size is not the split's.
+
+    Liao, Gao, Zhang, "Feature Activation Map: Visual Explanation of Deep Learning Models for Image Classification",
+    2023.
+
+        fam(net, x, embedding(net, "layer4")(other), layer="layer4")
+        over_classes(fam)(net, x, prototypes, layer="layer4", similarity="squared_euclidean")     # (n, h, w)
+    """
+    activation, _ = view(net, layer, x)
+    contributions = fam_contributions(activation, reference, split=similarity)
+    return activation.astype(jnp.float32) @ normalised(contributions, normalise)
+
+
+def fam_contributions(activation: ArrayLike, reference: ArrayLike, *, split: str | Split) -> Float[Array, " C"]:
+    """What each channel of an activation (h, w, C) adds to the similarity with a reference, signed, (C,).
+
+    `split` is a split or its name, as in fam.
+    """
+    if isinstance(split, str):
+        if split not in SPLITS:
+            raise ValueError(f"The similarity is {split!r}, but one of {', '.join(SPLITS)} is expected, or a split.")
+        split = SPLITS[split]
+    activation = jnp.asarray(activation)
+    check_map(activation)
+    return split(activation.astype(jnp.float32), jnp.asarray(reference, jnp.float32))
+
+
+def normalised(contributions: ArrayLike, how: str = "minmax") -> Float[Array, " C"]:
+    """Weights (C,) from contributions: minmax (k - min) / (max - min), sum, l2, softmax or none; for channel_map.
+
+    Quotients by 0 are 0: constant contributions have no minmax weights.
+    """
+    k = jnp.asarray(contributions)
+    match how:
+        case "minmax":
+            return _quotient(k - jnp.min(k), jnp.max(k) - jnp.min(k))
+        case "sum":
+            return _quotient(k, jnp.sum(k))
+        case "l2":
+            return _quotient(k, _norm(k))
+        case "softmax":
+            return jax.nn.softmax(k)
+        case "none":
+            return k
+    raise ValueError(f"normalise is {how!r}, but minmax, sum, l2, softmax or none is expected.")
+
+
+def _pooled(split):
+    """A split of the activation from one of its spatial mean."""
+
+    def of_mean(activation: Array, reference: Array) -> Array:
+        q = jnp.mean(activation, axis=(0, 1))
+        if reference.shape != q.shape:
+            raise ValueError(
+                f"The reference has shape {reference.shape}, but {q.shape}, one value for each channel, is expected: "
+                "for an embedding behind a projector use the split projected(f), for a flattened one flat(split)."
+            )
+        return split(q, reference)
+
+    of_mean.__name__ = of_mean.__qualname__ = split.__name__
+    of_mean.__doc__, of_mean.__module__ = split.__doc__, split.__module__
+    return of_mean
+
+
+@_pooled
+def dot(q, r):
+    """q r, (C,): sums to the dot product."""
+    return q * r
+
+
+@_pooled
+def cosine(q, r):
+    """q r / (|q| |r|), (C,): sums to the cosine; 0 for a zero embedding."""
+    return _quotient(q * r, _norm(q) * _norm(r))
+
+
+@_pooled
+def squared_euclidean(q, r):
+    """-(q - r)^2, (C,): sums to -|q - r|^2."""
+    return -((q - r) ** 2)
+
+
+@_pooled
+def euclidean(q, r):
+    """-(q - r)^2 / |q - r|, (C,): sums to -|q - r|."""
+    return _quotient(-((q - r) ** 2), _norm(q - r))
+
+
+@_pooled
+def l1(q, r):
+    """-|q - r|, (C,): sums to -sum |q - r|."""
+    return -jnp.abs(q - r)
+
+
+def dn4(activation: ArrayLike, reference: ArrayLike, *, neighbours: int = 3) -> Float[Array, " C"]:
+    """sum over places i and the `neighbours` descriptors j nearest to i by cosine of a_i[c] b_j[c], (C,).
+
+    The reference (..., C) are a class's local descriptors, for example its supports' activations; a and b have length
+    1. Sums to the image-to-class similarity of Li, Wang, Xu, Huo, Gao, Luo, "Revisiting Local Descriptor Based
+    Image-to-Class Measure for Few-Shot Learning", 2019.
+    """
+    activation, reference = jnp.asarray(activation), jnp.asarray(reference)
+    channels = activation.shape[-1]
+    if reference.ndim < 2 or reference.shape[-1] != channels:
+        raise ValueError(f"The reference has shape {reference.shape}, but descriptors (..., {channels}) are expected.")
+    a, b = (_quotient(v, _norm(v)) for v in (activation.reshape(-1, channels), reference.reshape(-1, channels)))
+    if not 1 <= neighbours <= len(b):
+        raise ValueError(f"neighbours is {neighbours}, but 1 to {len(b)}, the number of descriptors, is expected.")
+    _, nearest = jax.lax.top_k(jnp.matmul(a, b.T, precision="highest"), neighbours)
+    return jnp.einsum("ic,ikc->c", a, b[nearest], precision="highest")
+
+
+def flat(split: Split) -> Split:
+    """The split for embeddings that are the flattened activation: a channel's contributions are summed over places.
+
+    The reference has h w C values in any shape, channels last.
+    """
+
+    def of_all(activation: Array, reference: Array) -> Array:
+        shape = activation.shape
+        return jnp.sum(split(activation.reshape(1, 1, -1), reference.ravel()).reshape(shape), axis=(0, 1))
+
+    return of_all
+
+
+def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine") -> Split:
+    """The split for embeddings f(q), compared by `similarity` with a reference of their size.
+
+    f may be a matrix P (C, d), for q @ P: with dot the contributions are q[c] (P @ r)[c], with cosine over |q @ P| |r|,
+    and sum to the similarity. For a function, and for distances, they are q[c] ds/dq[c], which do not add up: under the
+    cosine they sum to 0 where f is linear, since no length of q changes it.
+    """
+    if similarity not in POOLED:
+        raise ValueError(f"The similarity is {similarity!r}, but one of {', '.join(POOLED)} is expected.")
+    exact = not callable(f) and similarity in ("dot", "cosine")
+    project = f if callable(f) else lambda q: jnp.matmul(q, f, precision="highest")
+
+    def behind(activation: Array, reference: Array) -> Array:
+        q = jnp.mean(activation, axis=(0, 1))
+        if not callable(f) and jnp.shape(f)[:1] != q.shape:
+            raise ValueError(
+                f"The projector has shape {jnp.shape(f)}, but a row a channel, ({len(q)}, d), is expected."
+            )
+
+        def score(q):
+            return jnp.sum(POOLED[similarity](project(q)[None, None], reference))
+
+        if not exact:
+            return q * jax.grad(score)(q)
+        length = 1 if similarity == "dot" else _norm(project(q)) * _norm(reference)
+        return _quotient(q * jnp.matmul(f, reference, precision="highest"), length)
+
+    return behind
+
+
+def relation(
+    f: Callable[[Array, Array], Array], *, by: str = "ablation", pooled: bool = True, chunk: int | None = 64
+) -> Split:
+    """The split for a learned similarity f(q, reference), a scalar; with pooled=False for f(activation, reference).
+
+    By ablation: f less f with channel c at 0, `chunk` channels at a time. By gradient: the sum over places of A df/dA.
+    Neither sums to the similarity in general.
+    """
+    if by not in ("ablation", "gradient"):
+        raise ValueError(f"by is {by!r}, but ablation or gradient is expected.")
+
+    def learned(activation: Array, reference: Array) -> Array:
+        a = jnp.mean(activation, axis=(0, 1), keepdims=True) if pooled else activation
+
+        def score(a):
+            return jnp.reshape(f(a[0, 0] if pooled else a, reference), ())
+
+        if by == "gradient":
+            return jnp.einsum("hwc,hwc->c", a, jax.grad(score)(a), precision="highest")
+        channels = jnp.arange(a.shape[-1])
+        return score(a) - each(lambda c: score(jnp.where((channels == c)[None, None], 0, a)), channels, chunk)
+
+    return learned
+
+
+POOLED = {split.__name__: split for split in (cosine, dot, euclidean, squared_euclidean, l1)}
+SPLITS = POOLED | {"dn4": dn4}
+
+
+def _norm(v):
+    """The length of vectors along the last axis, which is kept; its derivative at 0 is 0."""
+    square = jnp.einsum("...c,...c->...", v, v, precision="highest")[..., None]
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def _quotient(a, b):
+    """a / b, and 0 where b is 0."""
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -1,0 +1,164 @@
+"""Do concepts count for more than chance? Linear concept directions, random concepts, and tests, all on the host.
+
+Random concepts are fitted as if some random images were a concept's, and explained at the same images; what they get is
+the null. Samples are along the first axis of an array, one for each fitted concept: its mean attribution over the
+images, or its TCAV score. A concept that is fitted once is one sample. Comparing the images' own attributions
+instead would ask whether the null's mean is met exactly, which a random concept with many images does not do either.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxplain.explain.concepts import Activations, Concept, emblems, pooled, rank_median
+
+Numbers = np.ndarray | np.generic
+
+_ARRANGEMENTS = 10_000  # of labels, in a permutation test
+
+
+class Interval(NamedTuple):
+    """A mean, a population deviation, and the ends `low` and `high` of an interval, each (...)."""
+
+    mean: Numbers
+    deviation: Numbers
+    low: Numbers
+    high: Numbers
+
+
+def linear_direction(concept_activations: Activations, random_activations: Activations, *, seed: int = 0) -> np.ndarray:
+    """The unit normal (C,) of a linear classifier of a concept's images against random ones, towards the concept.
+
+    Activations are as in `fit_concept`, and pooled over positions. The classifier is scikit-learn's SGDClassifier with
+    the hinge loss and alpha = 0.01, both sets weighing the same.
+
+    Kim, Wattenberg, Gilmer, Cai, Wexler, Viegas, Sayres, "Interpretability Beyond Feature Attribution: Quantitative
+    Testing with Concept Activation Vectors (TCAV)", 2017.
+    """
+    from sklearn.linear_model import SGDClassifier
+
+    concept, random = pooled(concept_activations), pooled(random_activations)
+    _same_layer(concept, random)
+    labels = np.repeat([1, 0], [len(concept), len(random)])
+    classifier = SGDClassifier(alpha=0.01, class_weight="balanced", random_state=seed)
+    normal = classifier.fit(np.concatenate([concept, random]), labels).coef_[0]
+    length = np.linalg.norm(normal)
+    return np.float32(normal / (length or 1))
+
+
+def null_concepts(
+    random_activations: Activations, draws: int = 20, *, seed: int = 0, size: int | None = None
+) -> Concept:
+    """`draws` stacked Concepts of random images against other random images, with directions (draws, C).
+
+    In each, `size` of the N images, by default half, stand for the concept's, and the others are the random ones; a
+    concept's own number of images makes them as uncertain as it is. The activations are read twice, as in
+    `fit_concept`. ValueError unless there are at least 2 images on both sides.
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}, but at least 1 is expected.")
+    means = pooled(random_activations)
+    count = len(means)
+    size = count // 2 if size is None else size
+    if not 2 <= size <= count - 2:
+        raise ValueError(f"size is {size} of {count} random images, but at least 2 are needed on both sides.")
+    draw = np.random.default_rng(seed)
+    orders = [np.split(draw.permutation(count), [size]) for _ in range(draws)]
+    directions = np.float32([means[ours].mean(axis=0) - means[others].mean(axis=0) for ours, others in orders])
+    found = emblems(random_activations, directions)
+    scales = [[rank_median(found[part, k]) for part in order] for k, order in enumerate(orders)]
+    high, low = jnp.asarray(scales).T
+    return Concept(jnp.asarray(directions), low, high)
+
+
+def compare(
+    values: ArrayLike, null_values: ArrayLike, *, test: str = "welch", two_sided: bool = False, seed: int = 0
+) -> Numbers:
+    """p values (...) of samples (n, ...) for a larger mean than null samples (m, ...) have, or two_sided for another.
+
+    "welch" is Welch's t test; a single value, which has no deviation of its own, has the null's. "permutation" is the
+    share of arrangements of all n + m samples whose first n have as large a mean: all of them, or 10,000 from the seed
+    with the given one. It assumes nothing, and with one value p is at least 1 / (m + 1).
+
+    TCAV's scores are compared with two_sided=True.
+    """
+    values, null_values = np.asarray(values, np.float64), np.asarray(null_values, np.float64)
+    if not len(values) or len(null_values) < 2 or values.shape[1:] != null_values.shape[1:]:
+        raise ValueError(
+            f"There are samples {values.shape} and null samples {null_values.shape}, but (n, ...) and (m, ...) with "
+            "the same further axes, n of at least 1 and m of at least 2, are expected."
+        )
+    if not (np.isfinite(values).all() and np.isfinite(null_values).all()):
+        raise ValueError("There are samples that are not finite: look at the images and the concepts they are of.")
+    match test:
+        case "welch":
+            return _welch(values, null_values, two_sided)
+        case "permutation":
+            return _permutation(values, null_values, two_sided, seed)
+    raise ValueError(f"test is {test!r}, but welch or permutation is expected.")
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """p values adjusted for being several, same shape: the i-th smallest of m times m + 1 - i, rising, at most 1.
+
+    Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    p = np.asarray(p, np.float64)
+    order = np.argsort(p, axis=None)
+    rising = np.maximum.accumulate(p.ravel()[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty(p.size)
+    adjusted[order] = np.minimum(rising, 1)
+    return adjusted.reshape(p.shape)
+
+
+def interval(values: ArrayLike) -> Interval:
+    """The mean of values (N, ...) over images, and the ends two standard errors away, the lower one not below 0."""
+    values = np.asarray(values, np.float64)
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    reach = 2 * deviation / np.sqrt(len(values))
+    return Interval(mean, deviation, np.maximum(mean - reach, 0), mean + reach)
+
+
+def null_band(null_values: ArrayLike, share: float = 0.95) -> tuple[Numbers, Numbers]:
+    """The ends (...) of the central `share` of null samples (m, ...)."""
+    low, high = np.quantile(np.asarray(null_values, np.float64), [(1 - share) / 2, (1 + share) / 2], axis=0)
+    return low, high
+
+
+def _same_layer(concept, random):
+    if concept.shape[1] != random.shape[1]:
+        raise ValueError(
+            f"The activations have {concept.shape[1]} and {random.shape[1]} channels, but all have to be of one layer."
+        )
+
+
+def _welch(values, null_values, two_sided):
+    from scipy.stats import t
+
+    n, m = len(values), len(null_values)
+    null_square = null_values.var(axis=0, ddof=1) / m
+    square = values.var(axis=0, ddof=1) / n if n > 1 else null_square * m
+    difference, error = values.mean(axis=0) - null_values.mean(axis=0), square + null_square
+    parts = square**2 / max(n - 1, 1) + null_square**2 / (m - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of samples that are all the same, any difference is certain
+        distance = np.where(difference == 0, 0, difference / np.sqrt(error))
+        freedom = np.where((error > 0) & (n > 1), error**2 / parts, m - 1)
+    return np.minimum(2 * t.sf(abs(distance), freedom), 1) if two_sided else t.sf(distance, freedom)
+
+
+def _permutation(values, null_values, two_sided, seed):
+    n, together = len(values), np.concatenate([values, null_values])
+    together = together - together.mean(axis=0)
+    if math.comb(len(together), n) <= _ARRANGEMENTS:
+        chosen = np.array([*itertools.combinations(range(len(together)), n)])
+    else:
+        draw = np.random.default_rng(seed)
+        chosen = np.stack([np.arange(n), *(draw.permutation(len(together))[:n] for _ in range(_ARRANGEMENTS))])
+    means = np.stack([together[some].mean(axis=0) for some in chosen])
+    means = abs(means) if two_sided else means
+    # a rounding error decides no tie
+    return np.mean(means >= means[0] - 1e-12 * abs(together).max(), axis=0)
