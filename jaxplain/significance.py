@@ -8,7 +8,7 @@ instead would ask whether the null's mean is met exactly, which a random concept
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,9 +45,9 @@ def linear_direction(concept_activations: Activations, random_activations: Activ
     _same_layer(concept, random)
     labels = np.repeat([1, 0], [len(concept), len(random)])
     classifier = SGDClassifier(alpha=0.01, class_weight="balanced", random_state=seed)
-    normal = classifier.fit(np.concatenate([concept, random]), labels).coef_[0]
-    length = np.linalg.norm(normal)
-    return np.float32(normal / (length or 1))
+    fitted: Any = classifier.fit(np.concatenate([concept, random]), labels)
+    normal = fitted.coef_[0]
+    return np.asarray(normal / (np.linalg.norm(normal) or 1), np.float32)
 
 
 def null_concepts(
@@ -68,7 +68,8 @@ def null_concepts(
         raise ValueError(f"size is {size} of {count} random images, but at least 2 are needed on both sides.")
     draw = np.random.default_rng(seed)
     orders = [np.split(draw.permutation(count), [size]) for _ in range(draws)]
-    directions = np.float32([means[ours].mean(axis=0) - means[others].mean(axis=0) for ours, others in orders])
+    differences = [means[ours].mean(axis=0) - means[others].mean(axis=0) for ours, others in orders]
+    directions = np.asarray(differences, np.float32)
     found = emblems(random_activations, directions)
     scales = [[rank_median(found[part, k]) for part in order] for k, order in enumerate(orders)]
     high, low = jnp.asarray(scales).T

@@ -240,7 +240,8 @@ def _batches(activations: Activations) -> Iterator[Any]:
     if isinstance(activations, Iterator):
         raise ValueError("The activations are an iterator, which can be read once: give an array, or a list of arrays.")
     first = None
-    for batch in (activations,) if hasattr(activations, "shape") else activations:
+    several: Any = (activations,) if hasattr(activations, "shape") else activations
+    for batch in several:
         shape = np.shape(batch)
         if len(shape) != 4:
             raise ValueError(f"The activations have shape {shape}, but (N, h, w, C), with positions, is expected.")
