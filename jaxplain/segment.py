@@ -9,6 +9,7 @@
 import functools
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +22,14 @@ from jaxtyping import Array, Float, Int32
 # The nine cells whose centres a pixel may belong to; of equal distances the pixel's own cell is the least.
 _AROUND = ((0, 0), (-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 # Linear RGB to XYZ over that of white, and the cube roots of these to Lab; the numbers are scikit-image's.
-_XYZ = np.float32([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
-_XYZ /= np.float32([[0.95047], [1.0], [1.08883]])
-_LAB = np.float32([[0, 116, 0], [500, -500, 0], [0, 200, -200]])
+_WHITE = np.array([[0.95047], [1.0], [1.08883]], np.float32)
+_XYZ = (
+    np.array(
+        [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]], np.float32
+    )
+    / _WHITE
+)
+_LAB = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float32)
 
 
 def slic(
@@ -119,7 +125,7 @@ def connected(labels: ArrayLike) -> np.ndarray:
     return np.array(new, np.int32).reshape(-1, width)[1:-1, 1:-1]
 
 
-def quickshift(pixels: ArrayLike, **options: float) -> np.ndarray:
+def quickshift(pixels: ArrayLike, **options: Any) -> np.ndarray:
     """scikit-image's quickshift of pixels in [0, 1], with its options, (H, W) int32 from 0; on the host.
 
     Vedaldi, Soatto, "Quick Shift and Kernel Methods for Mode Seeking", 2008.
@@ -130,7 +136,7 @@ def quickshift(pixels: ArrayLike, **options: float) -> np.ndarray:
     return quickshift(np.asarray(pixels, np.float64), **options).astype(np.int32)
 
 
-def felzenszwalb(pixels: ArrayLike, **options: float) -> np.ndarray:
+def felzenszwalb(pixels: ArrayLike, **options: Any) -> np.ndarray:
     """scikit-image's felzenszwalb of pixels in [0, 1], with its options, (H, W) int32 from 0; on the host.
 
     Felzenszwalb, Huttenlocher, "Efficient Graph-Based Image Segmentation", 2004.

@@ -14,6 +14,7 @@ The paper's formulas are not public but in words; docs/decisions.md says what st
 """
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -174,14 +175,15 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine
     """
     if similarity not in POOLED:
         raise ValueError(f"The similarity is {similarity!r}, but one of {', '.join(POOLED)} is expected.")
-    exact = not callable(f) and similarity in ("dot", "cosine")
-    project = f if callable(f) else lambda q: jnp.matmul(q, f, precision="highest")
+    matrix = cast("Any", None if callable(f) else jnp.asarray(f))
+    project = f if callable(f) else lambda q: jnp.matmul(q, matrix, precision="highest")
+    exact = matrix is not None and similarity in ("dot", "cosine")
 
     def behind(activation: Array, reference: Array) -> Array:
         q = jnp.mean(activation, axis=(0, 1))
-        if not callable(f) and jnp.shape(f)[:1] != q.shape:
+        if matrix is not None and matrix.shape[:1] != q.shape:
             raise ValueError(
-                f"The projector has shape {jnp.shape(f)}, but a row a channel, ({len(q)}, d), is expected."
+                f"The projector has shape {matrix.shape}, but a row a channel, ({len(q)}, d), is expected."
             )
 
         def score(q):
@@ -190,7 +192,7 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine
         if not exact:
             return q * jax.grad(score)(q)
         length = 1 if similarity == "dot" else _norm(project(q)) * _norm(reference)
-        return _quotient(q * jnp.matmul(f, reference, precision="highest"), length)
+        return _quotient(q * jnp.matmul(matrix, reference, precision="highest"), length)
 
     return behind
 

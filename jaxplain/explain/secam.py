@@ -34,7 +34,8 @@ def per_segment(explain: Explain) -> Explain:
         **options: Any,
     ) -> Any:
         check_image(x)
-        size = jnp.shape(x)[:2]
+        height, width, _ = jnp.shape(x)
+        size = height, width
         labels = check_segments(segments, size, num_segments)
 
         def average(heat):
