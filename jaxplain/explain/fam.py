@@ -14,7 +14,6 @@ The paper's formulas are not public but in words; docs/decisions.md says what st
 """
 
 from collections.abc import Callable
-from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -175,9 +174,10 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine
     """
     if similarity not in POOLED:
         raise ValueError(f"The similarity is {similarity!r}, but one of {', '.join(POOLED)} is expected.")
-    matrix = cast("Any", None if callable(f) else jnp.asarray(f))
-    project = f if callable(f) else lambda q: jnp.matmul(q, matrix, precision="highest")
-    exact = matrix is not None and similarity in ("dot", "cosine")
+    matrix = None if callable(f) else jnp.asarray(f)
+
+    def project(q):
+        return f(q) if callable(f) else jnp.matmul(q, f, precision="highest")
 
     def behind(activation: Array, reference: Array) -> Array:
         q = jnp.mean(activation, axis=(0, 1))
@@ -189,7 +189,7 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine
         def score(q):
             return jnp.sum(POOLED[similarity](project(q)[None, None], reference))
 
-        if not exact:
+        if matrix is None or similarity not in ("dot", "cosine"):
             return q * jax.grad(score)(q)
         length = 1 if similarity == "dot" else _norm(project(q)) * _norm(reference)
         return _quotient(q * jnp.matmul(matrix, reference, precision="highest"), length)
