@@ -41,6 +41,25 @@ class Bars(NamedTuple):
     values: Sequence[float]
 
 
+class Groups(NamedTuple):
+    """Groups of horizontal bars as a panel of a figure: values (G,) by the series' names, for G named groups.
+
+    Each of the others is for all series or for none: `errors` and `bands` are lower and upper ends (2, G), of error
+    bars and of what is shaded behind a bar, which the legend calls `band`; bars are starred where `marks` (G,) are
+    true. `axis` is the label of the values, and `top` the upper end of their axis, by default above all of them.
+    """
+
+    title: str
+    names: Sequence[str]
+    values: Mapping[str, ArrayLike]
+    axis: str = ""
+    errors: Mapping[str, ArrayLike] | None = None
+    bands: Mapping[str, ArrayLike] | None = None
+    band: str = ""
+    marks: Mapping[str, ArrayLike] | None = None
+    top: float | None = None
+
+
 class Curves(NamedTuple):
     """Curves over the steps 1, 2, ..., or over rising `places`, as a panel of a figure: values by the curves' names.
 
@@ -108,7 +127,7 @@ def outlined(photo: ArrayLike, segments: ArrayLike, *, colour: Sequence[float] =
 
 
 def figure(
-    rows: Sequence[Sequence[Panel | Bars | Curves | None]],
+    rows: Sequence[Sequence[Panel | Bars | Groups | Curves | None]],
     *,
     title: str = "",
     path: str | os.PathLike[str] | None = None,
@@ -147,6 +166,9 @@ def _draw(sheet, axes, panel):
     axes.set_title(panel.title, fontsize=9, parse_math=False)
     if isinstance(panel, Bars):
         _draw_bars(axes, panel)
+        return
+    if isinstance(panel, Groups):
+        _draw_groups(axes, panel)
         return
     if isinstance(panel, Curves):
         _draw_curves(axes, panel)
@@ -196,6 +218,38 @@ def _draw_bars(axes, panel):
             f"{name}  {value:.2g}", (0.02, place), va="center", fontsize=9, parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
+
+
+def _draw_groups(axes, panel):
+    places, thickness = np.arange(len(panel.names)), 0.8 / len(panel.values)
+    for number, (name, (colour, _)) in enumerate(zip(panel.values, _LINES, strict=False)):
+        rows = places + thickness * (number - (len(panel.values) - 1) / 2)
+        _draw_series(axes, panel, name, rows, thickness, colour)
+    axes.set(yticks=places, yticklabels=panel.names, ylim=(len(places) - 0.5, -0.5), xlim=(0, panel.top))
+    axes.set_box_aspect(1)
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel(panel.axis, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    named = dict(sorted(zip(labels, handles, strict=True), key=lambda pair: pair[0] == panel.band))  # once, and last
+    axes.legend(named.values(), named, fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+
+
+def _draw_series(axes, panel, name, rows, thickness, colour):
+    """The bars of one series in these rows, each with its band behind it, its error bar before it, and a star."""
+    values = ends = np.asarray(panel.values[name], float)
+    axes.barh(rows, values, color=colour, height=0.7 * thickness, label=name, zorder=2)
+    if panel.errors is not None:
+        low, high = np.asarray(panel.errors[name], float)
+        axes.errorbar(values, rows, xerr=[values - low, high - values], fmt="none", color="0.2", capsize=2, zorder=3)
+        ends = np.maximum(ends, high)
+    if panel.bands is not None:
+        low, high = np.asarray(panel.bands[name], float)
+        axes.barh(rows, high - low, left=low, color="0.75", height=thickness, label=panel.band, zorder=1)
+        ends = np.maximum(ends, high)
+    if panel.marks is not None:
+        for row, end in zip(rows[panel.marks[name]], ends[panel.marks[name]], strict=True):
+            axes.annotate("*", (end, row), (3, -4), textcoords="offset points", fontsize=11)
 
 
 def _draw_curves(axes, panel):

@@ -1,6 +1,7 @@
 """What the documents say is run: all blocks of Python, and all commands but installation, downloads and the checks."""
 
 import re
+import runpy
 import shlex
 import shutil
 import sys
@@ -64,18 +65,26 @@ def folder(tmp_path_factory):
 )
 def test_command_runs(command, folder, monkeypatch):
     program, *arguments = shlex.split(command)
-    assert program == "jaxplain"
-    from jaxplain.cli import main
-
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     shutil.rmtree(folder / "out", ignore_errors=True)
+    if arguments[0] == "-m":
+        monkeypatch.setattr(sys, "argv", arguments[1:])
+        runpy.run_module(arguments[1], run_name="__main__")
+        return
+    assert program == "jaxplain"
+    from jaxplain.cli import main
+
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code
     if arguments[0] == "explain":
         assert {path.suffix for path in (folder / "out").iterdir()} == {".png", ".npz", ".json"}
-    if "--out" in arguments and arguments[0] != "explain":
+    if arguments[0] == "concept":
+        kinds = {"fit": {".concept"}, "explain": {".png", ".csv", ".json"}, "global": {".png", ".csv", ".json"}}
+        written = folder.glob("*.concept") if arguments[1] == "fit" else (folder / "out").iterdir()
+        assert {path.suffix for path in written} == kinds[arguments[1]]
+    if "--out" in arguments and arguments[0] in ("convert", "finetune"):
         assert (folder / arguments[arguments.index("--out") + 1] / "model.json").is_file()
 
 

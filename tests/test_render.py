@@ -9,7 +9,7 @@ from compare import assert_close
 from PIL import Image
 
 import jaxplain as jp
-from jaxplain.render import Bars, Curves, Panel
+from jaxplain.render import Bars, Curves, Groups, Panel
 
 GREY = np.full((4, 4, 3), 0.4)
 COLOURED = np.array([[[1.0, 0, 0], [0, 1, 0]], [[0, 0, 1], [0.2, 0.4, 0.6]]])
@@ -211,6 +211,38 @@ def test_curves_below_zero_are_seen():
     assert below.min() == pytest.approx(above.min(), abs=10)  # its first half would be cut off
 
 
+def lengths(picture, colour):
+    """The number of pixels of a colour in each row that has some, of the left part, where no legend is."""
+    rows = np.bincount(where(picture[:-60], colour)[0])
+    return rows[rows > 20]
+
+
+def test_bars_in_groups_are_as_long_as_their_values():
+    picture = jp.figure([[Groups("", ["one", "two"], {"a": [0.2, 0.8], "b": [0.4, 0.6]}, top=1.0)]])
+    blue, orange = lengths(picture, BLUE), lengths(picture, ORANGE)
+    assert blue.max() / blue.min() == pytest.approx(4, rel=0.05)
+    assert orange.max() / orange.min() == pytest.approx(1.5, rel=0.05)
+    assert blue.max() / orange.max() == pytest.approx(0.8 / 0.6, rel=0.05)
+    order = [where(picture[:-60], colour)[0] for colour in (BLUE, ORANGE)]
+    assert order[0].min() < order[1].min() < order[0].max() < order[1].max()
+
+
+def test_bands_errors_and_stars_of_groups():
+    """The band is 0.5 long, and is not hidden beside a bar of 0.2; a star and an error bar are added to one of two."""
+    plain = Groups("", ["one", "two"], {"a": [0.2, 0.2]}, top=1.0)
+    banded = plain._replace(bands={"a": [[0, 0.1], [0.5, 0.6]]}, band="chance")
+    grey = [round(255 * 0.75)] * 3
+    assert lengths(jp.figure([[plain]]), grey).size == 0
+    bar = lengths(jp.figure([[plain]]), BLUE).max()
+    assert lengths(jp.figure([[banded]]), grey).max() / bar == pytest.approx(2.5, rel=0.05)
+    starred, wrong = (plain._replace(marks={"a": np.array(marks)}) for marks in ([False, True], [True, False]))
+    error = plain._replace(errors={"a": [[0.1, 0.2], [0.4, 0.2]]})
+    for other, half in ((starred, 1), (wrong, 0), (error, 0)):
+        rows = np.flatnonzero((jp.figure([[other]]) != jp.figure([[plain]])).any(axis=(1, 2)))
+        middle = np.median(where(jp.figure([[plain]])[:-60], BLUE)[0])
+        assert (np.median(rows) > middle) == half
+
+
 @pytest.mark.parametrize(("names", "below"), [("abc", False), ("abcd", True)])
 def test_the_names_of_many_curves_are_below_the_axes(names, below):
     picture = jp.figure([[Curves("", {name: [1.0, 1.0] for name in names}, top=1.1)]])
@@ -268,7 +300,7 @@ import sys
 import matplotlib
 import numpy as np
 import jaxplain as jp
-from jaxplain.render import Bars, Curves, Panel
+from jaxplain.render import Bars, Curves, Groups, Panel
 
 backend, settings = matplotlib.rcParams._get("backend"), dict(matplotlib.rcParams.copy())
 photo = np.zeros((4, 4, 3))

@@ -11,6 +11,7 @@ from typing import Annotated
 import jax
 import typer
 
+from jaxplain.cli.concept import concept
 from jaxplain.cli.convert import convert
 from jaxplain.cli.errors import say
 from jaxplain.cli.evaluate import evaluate
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (explain, evaluate, layers, models, fetch, convert, finetune):
     app.command()(command)
+app.add_typer(concept, name="concept")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,17 +1,22 @@
 """What the commands that go through images share: options, checks before the work, a bar and a report."""
 
 import difflib
+import itertools
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jaxplain.cli.errors import fail, say, writing
 from jaxplain.cli.methods import at_a_layer
+
+if TYPE_CHECKING:
+    from jaxplain.models.finetune import Track
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")]
 ModelName = Annotated[str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")]
@@ -57,6 +62,17 @@ def spare(images: Iterable[str], paths: Iterable[Path]) -> None:
             raise ValueError(f"{path}.png is one of the images, and a figure would replace it; name another --out.")
 
 
+def stems(images: Sequence[str]) -> list[str]:
+    """A file name for each image, numbered where several would be the same on some file system."""
+    found: dict[str, str] = {}
+    for image in images:
+        stem = image.removeprefix("sample:") if image.startswith("sample:") else Path(image).stem
+        numbered = (f"{stem}~{number}" for number in itertools.count(2))
+        unused = next(name for name in itertools.chain([stem], numbered) if name.casefold() not in found)
+        found[unused.casefold()] = unused
+    return list(found.values())
+
+
 def in_turn(work: Sequence[Any], title: str) -> Iterator[Any]:
     """The work, one after another, with a bar on stderr if there is more than one."""
     if len(work) == 1:
@@ -69,6 +85,19 @@ def in_turn(work: Sequence[Any], title: str) -> Iterator[Any]:
     # A bar redirects stdout to keep above it what is printed there, which must not happen to what goes to a file.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
         yield from progress.track(work)
+
+
+@contextmanager
+def bars() -> "Iterator[Track]":
+    """A function that goes through work and shows a bar on stderr, if that is a terminal; it vanishes at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    options = {"redirect_stdout": sys.stdout.isatty(), "transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, console=console, **options) as progress:
+        yield lambda work, title: progress.track(work, description=title)
 
 
 def report(failures: Sequence[tuple[str, Exception]], count: int, done: str) -> None:

@@ -1,6 +1,5 @@
 """jaxplain explain: photographs explained, as figures, raw maps and records."""
 
-import itertools
 import time
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from jaxplain.cli.common import (
     in_turn,
     report,
     spare,
+    stems,
 )
 from jaxplain.cli.errors import told
 from jaxplain.cli.methods import AMONG_RIVALS, METHODS, compiled, outputs
@@ -49,7 +49,7 @@ def explain(
     from jaxplain.models.preprocess import open_image
 
     images = list(dict.fromkeys(images))
-    paths = [out / stem for stem in _stems(images)]
+    paths = [out / stem for stem in stems(images)]
     with told():
         question = _question(model, weights, method or ["grad_cam"], layer, target, against)
         check_out(out)
@@ -85,17 +85,6 @@ def _question(model, weights, methods, layer, targets, against):
     if chosen is not None and rival in chosen:
         raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
     return Question(loaded, functions, layer, chosen, rival)
-
-
-def _stems(images):
-    """A file name for each image, numbered where several would be the same on some file system."""
-    stems = {}
-    for image in images:
-        stem = image.removeprefix("sample:") if image.startswith("sample:") else Path(image).stem
-        numbered = (f"{stem}~{number}" for number in itertools.count(2))
-        unused = next(name for name in itertools.chain([stem], numbered) if name.casefold() not in stems)
-        stems[unused.casefold()] = unused
-    return list(stems.values())
 
 
 def _answer(question, photo):

@@ -2,21 +2,16 @@
 
 import json
 import shlex
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from jaxplain.cli.common import bars
 from jaxplain.cli.errors import told, writing
 from jaxplain.cli.tables import show
-
-if TYPE_CHECKING:
-    from jaxplain.models.finetune import Track
 
 
 def finetune(
@@ -58,7 +53,7 @@ def finetune(
         recipe = checked(Recipe(validation, epochs, batch, rate, patience, all_layers))
         _check(out, folder)
         start = load(model, weights)
-        with _bars() as track:
+        with bars() as track:
             examples = read_folder(folder, start.spec, track)
             tuned = finetune(start, examples, recipe, key=jax.random.key(seed), track=track)
         record = _record(start, examples, recipe, tuned, folder) | {"seed": seed}
@@ -79,19 +74,6 @@ def _check(out, folder):
         nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
         with tempfile.TemporaryFile(dir=nearest):
             pass
-
-
-@contextmanager
-def _bars() -> "Iterator[Track]":
-    """A function that goes through work and shows a bar on stderr, if that is a terminal; it vanishes at the end."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    console = Console(stderr=True)
-    options = {"redirect_stdout": sys.stdout.isatty(), "transient": True, "disable": not console.is_terminal}
-    with Progress(*columns, console=console, **options) as progress:
-        yield lambda work, title: progress.track(work, description=title)
 
 
 def _record(start, examples, recipe, tuned, folder):

@@ -20,7 +20,7 @@ from PIL import Image
 from skimage.data import chelsea, coffee
 
 import jaxplain as jp
-from jaxplain.cli.explain import _stems
+from jaxplain.cli.common import stems as stems_of
 from jaxplain.cli.methods import compiled
 from jaxplain.models import available, load
 from jaxplain.weights_convert import convert, save
@@ -237,7 +237,7 @@ def test_dollars_in_a_name_are_no_formula(run, monkeypatch, tmp_path):
     ],
 )
 def test_images_of_one_name_do_not_overwrite_each_other(images, stems):
-    assert _stems(images) == stems
+    assert stems_of(images) == stems
 
 
 def test_fine_tuned_resnet50_from_torch(run, tmp_path):
