@@ -153,10 +153,13 @@ def ends(photo: np.ndarray) -> list[np.ndarray]:
     return [photo[:side, :side], photo[-side:, -side:]]
 
 
-def train(data: Data, key: Array, epochs: int) -> Net:
-    """The network after so many epochs of AdamW, as the paper has it: no schedule, no augmentation, no selection."""
+def train(data: Data, key: Array, epochs: int, network: Callable[[int], nn.Module] = BasicCNN) -> Net:
+    """The network after so many epochs of AdamW, as the paper has it: no schedule, no augmentation, no selection.
+
+    It is `network` of the number of classes.
+    """
     start, *shuffling = jax.random.split(key, 1 + epochs)
-    module = BasicCNN(int(data.labels.max()) + 1)
+    module = network(int(data.labels.max()) + 1)
     variables = module.init(start, data.X[:1])
     moments = OPTIMISER.init(variables)
     size = min(BATCH, len(data.X))

@@ -42,6 +42,8 @@ CONCEPTS = Concept(
     high=np.float32([1, 0.8, 2, 1.5, 0.4, 0.9, 0.5, 0.7]),
 )
 QUARTERS = np.kron(np.arange(4).reshape(2, 2), np.ones((3, 3), int))
+SEGMENTS = {"segments": QUARTERS, "num_segments": 4}
+REFERENCE = np.float32([0.7, -0.2, 1.1, 0.4])
 
 
 def _gradient(backprop, x, layer):
@@ -240,6 +242,31 @@ def _concept_attribution(points, weights):
     return oracle
 
 
+def _per_segment(weigh, rectify):
+    """Means in QUARTERS of the map at the image's size, with half-pixel centres."""
+
+    def oracle(backprop, x, layer):
+        heat = resize(_cam(weigh)(backprop, x, layer), x.shape[:2], order=1, mode="edge", anti_aliasing=False)
+        heat = np.maximum(heat, 0) if rectify else heat
+        means = np.array([heat[k == QUARTERS].mean() for k in range(4)])
+        return means[QUARTERS]
+
+    return oracle
+
+
+def _fam(backprop, x, layer):
+    """Cosine contributions, min-max normalised, as weights of the channels."""
+    a = backprop(x)[1][layer]
+    q = a.mean((0, 1))
+    k = q * REFERENCE / (np.linalg.norm(q) * np.linalg.norm(REFERENCE))
+    weights = (k - k.min()) / (k.max() - k.min())
+    return sum(weights[c] * a[..., c] for c in range(len(k)))
+
+
+def _channel_map(backprop, x, layer):
+    return sum(REFERENCE[c] * backprop(x)[1][layer][..., c] for c in range(len(REFERENCE)))
+
+
 def _smooth(backprop, x, layer):
     noise = [np.asarray(jax.random.normal(key, x.shape)) for key in jax.random.split(KEY, 5)]
     return sum(backprop(x + 0.3 * n)[2]["x"] for n in noise) / 5
@@ -256,6 +283,14 @@ def _concept_maps_of(net, x, target, *, layer):
 def _concept_values_of(net, x, target, **options):
     targets = jnp.stack([target, -target])
     return jp.over_classes(jp.concept_attribution)(net, x, targets, concepts=CONCEPTS, **options).values
+
+
+def _fam_of(net, x, target, *, layer):
+    return jp.fam(net, x, REFERENCE, layer=layer)
+
+
+def _channel_map_of(net, x, target, *, layer):
+    return jp.channel_map(net, x, REFERENCE, layer=layer)
 
 
 TABLE = (
@@ -342,6 +377,16 @@ TABLE = (
         {"steps": 3, "rule": "gauss_legendre", "chunk": 2},
         layer=True,
         lacks=NOT_LINEAR,
+    ),
+    Row("fam", _fam_of, _fam, layer=True, lacks=CLASS_AGNOSTIC),
+    Row("channel_map", _channel_map_of, _channel_map, layer=True, lacks=CLASS_AGNOSTIC),
+    Row("secam", jp.secam, _per_segment(lambda a, g: g, True), SEGMENTS, layer=True, lacks=NOT_LINEAR),
+    Row(
+        "per_segment",
+        jp.per_segment(jp.grad_cam),
+        _per_segment(lambda a, g: g.mean(), False),
+        SEGMENTS | {"rectify": False},
+        layer=True,
     ),
     Row("smooth", jp.smooth(jp.gradient, draws=5, sigma=0.3), _smooth, {"key": KEY}),
     Row("smooth_chunked", jp.smooth(jp.gradient, draws=5, sigma=0.3, chunk=2), _smooth, {"key": KEY}),
