@@ -1,5 +1,6 @@
 """jaxplain explain: photographs explained, as figures, raw maps and records."""
 
+import functools
 import time
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +22,21 @@ from jaxplain.cli.common import (
     stems,
 )
 from jaxplain.cli.errors import told
-from jaxplain.cli.methods import AMONG_RIVALS, METHODS, compiled, outputs
-from jaxplain.cli.results import Answer, Question, print_table, write
+from jaxplain.cli.methods import (
+    AMONG_RIVALS,
+    METHODS,
+    OF_MORE,
+    SEGMENTERS,
+    compiled,
+    embedded,
+    named,
+    on_reference,
+    outputs,
+    segmented,
+)
+from jaxplain.cli.results import Answer, Question, Reference, print_table, write
+
+SEGMENTS = 50
 
 
 def explain(
@@ -31,7 +45,7 @@ def explain(
     weights: WeightsPath = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"Repeatable; default: grad_cam. There is {', '.join(METHODS)}."),
+        typer.Option(metavar="NAME", help=f"Repeatable; default: grad_cam. There is {', '.join(METHODS | OF_MORE)}."),
     ] = None,
     layer: Layer = None,
     target: Annotated[
@@ -40,6 +54,13 @@ def explain(
     against: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Explain why the target rather than this class.")
     ] = None,
+    segments: Annotated[
+        int | None, typer.Option(help=f"About so many superpixels, for secam; default: {SEGMENTS}.", min=1)
+    ] = None,
+    segmenter: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Of secam: {', '.join(SEGMENTERS)}; default: slic.")
+    ] = None,
+    reference: Annotated[str | None, typer.Option(metavar="IMAGE", help="The image that fam compares with.")] = None,
     out: Out = Path("out"),
 ) -> None:
     """Explain photographs.
@@ -51,7 +72,13 @@ def explain(
     images = list(dict.fromkeys(images))
     paths = [out / stem for stem in stems(images)]
     with told():
-        question = _question(model, weights, method or ["grad_cam"], layer, target, against)
+        methods = method or ["grad_cam"]
+        _check_options(methods, segments, segmenter, reference, against)
+        question = _question(model, weights, methods, layer, target, against)
+        question = question._replace(
+            segmenter=(segmenter or "slic", segments or SEGMENTS) if "secam" in methods else None,
+            reference=None if reference is None else _reference(question, reference),
+        )
         check_out(out)
         spare(images, paths)
     failures = []
@@ -66,6 +93,28 @@ def explain(
         print_table(image, question.model.spec.categories, answer)
         print(f"{path}.png, .npz and .json written", flush=True)
     report(failures, len(images), "explained")
+
+
+def _check_options(methods, segments, segmenter, reference, against):
+    """Raises ValueError for an option without the method that it is for, and the other way round."""
+    if segmenter is not None:
+        named("segmenter", segmenter, SEGMENTERS)
+    if "secam" not in methods and (segments, segmenter) != (None, None):
+        raise ValueError("--segments and --segmenter are for secam: add --method secam, or leave them out.")
+    if segments is not None and segmenter not in (None, "slic"):
+        raise ValueError(f"--segments is for slic; {segmenter} finds their number itself: leave it out.")
+    if ("fam" in methods) != (reference is not None):
+        raise ValueError("fam shows what an image has in common with another: give --method fam and --reference IMAGE.")
+    if "fam" in methods and against is not None:
+        raise ValueError("fam compares images and knows no classes: leave --against out.")
+
+
+def _reference(question, image):
+    from jaxplain.models.preprocess import open_image
+
+    photo = open_image(image)
+    x = question.model.prepare(photo)
+    return Reference(image, photo, x, np.asarray(embedded(question.model.net, x, question.layer)))
 
 
 def _question(model, weights, methods, layer, targets, against):
@@ -84,7 +133,7 @@ def _question(model, weights, methods, layer, targets, against):
     rival = None if against is None else find(against, loaded.spec.categories)
     if chosen is not None and rival in chosen:
         raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
-    return Question(loaded, functions, layer, chosen, rival)
+    return Question(loaded, functions, layer, chosen, rival, None, None)
 
 
 def _answer(question, photo):
@@ -101,9 +150,32 @@ def _answer(question, photo):
     one_hot = np.eye(len(scores), dtype=np.float32)
     rival = 0 if question.against is None else one_hot[[question.against]]
     targets = one_hot[list(classes)] - rival
-    maps = {name: timed(name, method, net, x, targets) for name, method in question.methods.items()}
+    more, labels = _more(question, photo)
+    maps = {
+        name: timed(name, functools.partial(method, **more.get(name, {})), net, x, targets)
+        for name, method in question.methods.items()
+    }
     odds = np.exp(scores - scores.max())
-    return Answer(odds / odds.sum(), scores, classes, question.against, maps, seconds)
+    common = None if question.reference is None else _in_common(question, x)
+    return Answer(odds / odds.sum(), scores, classes, question.against, maps, seconds, labels, common)
+
+
+def _more(question, photo):
+    """What some methods need beside the image and the targets, and the segments if there are any."""
+    more, labels = {}, None
+    if question.reference is not None:
+        more["fam"] = {"reference": question.reference.embedding}
+    if question.segmenter is not None:
+        labels = segmented(question.model.pixels(photo), *question.segmenter)
+        # one compiled function serves many numbers of segments
+        more["secam"] = {"segments": labels, "num_segments": 1 << int(labels.max()).bit_length()}
+    return more, labels
+
+
+def _in_common(question, x):
+    """The similarity with the reference, and the map of the channels' weights on the reference."""
+    similarity, heat = on_reference(question.model.net, x, question.reference.x, question.layer)
+    return float(similarity), np.asarray(heat)
 
 
 def _classes(question, scores):

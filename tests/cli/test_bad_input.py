@@ -68,6 +68,16 @@ CASES = {
     "rival": (f"explain {PHOTO} --target 281 --against dgo", "no class 'dgo'", "give one of"),
     "rival is target": (f"explain {PHOTO} --target 281 --against tabby", "'tabby' is both", "name two classes"),
     "rival is top": (f"explain {PHOTO} --against espresso", "top prediction is 'espresso'", "name a --target"),
+    # what some methods need
+    "fam alone": (f"explain {PHOTO} --method fam", "--method fam and --reference IMAGE"),
+    "reference alone": (f"explain {PHOTO} --reference {PHOTO}", "--method fam and --reference IMAGE"),
+    "reference missing": (f"explain {PHOTO} --method fam --reference nix.jpg", "no file nix.jpg"),
+    "fam against": (f"explain {PHOTO} --method fam --reference {PHOTO} --against 3", "leave --against out"),
+    "segments alone": (f"explain {PHOTO} --segments 9", "add --method secam"),
+    "segmenter": (f"explain {PHOTO} --method secam --segmenter slick", "no segmenter 'slick'; there is slic"),
+    "segments of another": (f"explain {PHOTO} --method secam --segments 9 --segmenter quickshift", "leave it out"),
+    "no segments": (f"explain {PHOTO} --method secam --segments 0", "--segments", "greater than or equal to 1"),
+    "segments": (f"explain {PHOTO} --method secam --segments 50177", "but 1 to 50176, the number of pixels"),
     # weights
     "no weights": (
         f"explain {PHOTO} --model resnet50",

@@ -172,6 +172,61 @@ def test_signed_saliency_and_perturbation(run, tiny, tmp_path):
     assert all(heat.any() for heat in maps.values())
 
 
+@pytest.mark.parametrize("segmenter", ["slic", "quickshift", "felzenszwalb"])
+def test_secam_is_the_librarys_in_segments_that_are_drawn(run, monkeypatch, tiny, tmp_path, segmenter):
+    figures, figure = [], jp.figure
+    monkeypatch.setattr(jp, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+    options = ["--segments", 12] if segmenter == "slic" else ["--segmenter", segmenter]
+    arguments = "--model", "tiny", "--weights", tiny, "--method", "secam", *options
+    status, _, err = run("explain", "sample:chelsea", *arguments, "--out", tmp_path / "out")
+    assert (status, err) == (0, "")
+    record, maps, _ = results(tmp_path / "out", "chelsea")
+    model, k = load("tiny", tiny), record["targets"][0]["index"]
+    pixels, count = model.pixels("sample:chelsea"), record["methods"]["secam"]["segments"]
+    expected = {
+        "slic": lambda: jp.connected(np.asarray(jp.slic(pixels, segments=12))),
+        "quickshift": lambda: jp.quickshift(pixels, kernel_size=4, max_dist=200, ratio=0.2),
+        "felzenszwalb": lambda: jp.felzenszwalb(pixels, scale=100, sigma=0.5, min_size=50),
+    }[segmenter]()
+    np.testing.assert_array_equal(maps["segments"], expected)
+    assert record["methods"]["secam"] == {"layer": "relu", "segmenter": segmenter, "segments": expected.max() + 1}
+    x = model.normalise(pixels)
+    direct = jp.secam(model.net, x, one_hot(k), layer="relu", segments=expected, num_segments=count)
+    assert_close(maps[f"secam_{k}"], direct, 1e-4)
+    _, heat, outlines, kept, _ = figures[0][0]
+    assert outlines.title == f"{count} segments of {segmenter}"
+    side = outlines.photo.shape[0] // 16
+    shown = kept.photo[side // 2 :: side, side // 2 :: side].any(axis=-1)
+    np.testing.assert_array_equal(shown, jp.keep_segments(direct, expected, count))
+    np.testing.assert_array_equal(heat.heat, maps[f"secam_{k}"])
+
+
+def test_fam_is_the_librarys_on_both_images(run, monkeypatch, tiny, tmp_path):
+    figures, figure = [], jp.figure
+    monkeypatch.setattr(jp, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+    arguments = "--model", "tiny", "--weights", tiny, "--method", "fam", "--reference", "sample:coffee"
+    status, _, err = run("explain", "sample:chelsea", *arguments, "--target", 3, "--out", tmp_path / "out")
+    assert (status, err) == (0, "")
+    record, maps, _ = results(tmp_path / "out", "chelsea")
+    model = load("tiny", tiny)
+    x, reference = (model.prepare(f"sample:{name}") for name in ("chelsea", "coffee"))
+    embed = jp.embedding(model.net, "relu")
+    q, r = np.asarray(embed(x)), np.asarray(embed(reference))
+    direct = jp.fam(model.net, x, r, layer="relu")
+    assert_close(maps["fam_3"], direct, 1e-4)
+    cosine = float(q @ r / (np.linalg.norm(q) * np.linalg.norm(r)))
+    expected = {
+        "layer": "relu",
+        "reference": "sample:coffee",
+        "similarity": {"cosine": pytest.approx(cosine, abs=1e-5)},
+    }
+    assert record["methods"]["fam"] == expected
+    _, ours, theirs, _ = figures[0][0]
+    assert f"{cosine:.3f}" in ours.title
+    weights = (q * r - (q * r).min()) / np.ptp(q * r)
+    assert_close(theirs.heat, jp.channel_map(model.net, reference, weights, layer="relu"), 1e-4)
+
+
 @pytest.mark.parametrize("name", ["active_saliency", "inactive_saliency"])
 def test_what_is_held_against_all_classes_is_not_held_against_one(run, name, tmp_path):
     arguments = "--method", "grad_cam", "--method", name, "--against", "tabby", "--out", tmp_path / "out"
