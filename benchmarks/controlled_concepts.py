@@ -232,7 +232,8 @@ def measured(net: Net, images: Tagged, examples: list[np.ndarray], random: np.nd
         name: (float(energy(heat, images.boxes).mean()), float(overlap(heat, images.boxes).mean()))
         for name, heat in (own | heats).items()
     }
-    return Found(*truth(net, images, count)[:2], scores, inside, truth(net, images, count)[2])
+    share, matters, accuracy = truth(net, images, count)
+    return Found(share, matters, scores, inside, accuracy)
 
 
 def named_methods() -> list[str]:
@@ -257,7 +258,7 @@ def table(runs: list[list[Found]]) -> str:
     """Rows of methods; intervals are over seeds, of each of which all probabilities and classes make one number."""
 
     def cell(values):
-        return "{:.2f} ({:.2f} to {:.2f})".format(np.mean(values), *student(np.array(values)))
+        return "{:.2f} ({:.2f} to {:.2f})".format(np.mean(values), *np.clip(student(np.array(values)), -1, 1))
 
     rows = [
         "| | correlation, tag | correlation, texture | AUC | energy in the box | IoU |",
