@@ -96,7 +96,7 @@ def explanations(model: Model, samples: int, times: int) -> tuple[float, float, 
         explainer = LimeImageExplainer(random_state=0, verbose=False)
         return explainer.explain_instance(
             pixels.astype(np.float64), lambda X: np.asarray(batch(probable, jnp.asarray(X, jnp.float32))), labels=(0,),
-            top_labels=None, hide_color=0.5, num_samples=samples, batch_size=16, progress_bar=False,
+            top_labels=None, hide_color=0.5, num_samples=samples, batch_size=16,
             segmentation_fn=lambda _: np.asarray(labels),
         )  # fmt: skip
 

@@ -84,6 +84,8 @@ def test_command_runs(command, folder, monkeypatch):
         kinds = {"fit": {".concept"}, "explain": {".png", ".csv", ".json"}, "global": {".png", ".csv", ".json"}}
         written = folder.glob("*.concept") if arguments[1] == "fit" else (folder / "out").iterdir()
         assert {path.suffix for path in written} == kinds[arguments[1]]
+    if arguments[0] == "retrieve":
+        assert {path.suffix for path in (folder / "out").iterdir()} == {".png", ".csv", ".json"}
     if "--out" in arguments and arguments[0] in ("convert", "finetune"):
         assert (folder / arguments[arguments.index("--out") + 1] / "model.json").is_file()
 

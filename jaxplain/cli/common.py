@@ -5,11 +5,12 @@ import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from jaxplain.cli.errors import fail, say, writing
@@ -30,6 +31,7 @@ WeightsPath = Annotated[
 Layer = Annotated[
     str | None, typer.Option(metavar="NAME", help="Layer of class activation maps; see `jaxplain layers MODEL`.")
 ]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are no images, and say which.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]
 
 
@@ -98,6 +100,44 @@ def bars() -> "Iterator[Track]":
     options = {"redirect_stdout": sys.stdout.isatty(), "transient": True, "disable": not console.is_terminal}
     with Progress(*columns, console=console, **options) as progress:
         yield lambda work, title: progress.track(work, description=title)
+
+
+def files(folder: Path) -> list[Path]:
+    """The visible files of a folder in alphabetical order; ValueError where there are none."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise ValueError(f"{folder} {what}, but a folder of images is expected: check the path.")
+    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not found:
+        raise ValueError(f"There are no images in {folder}: check the path.")
+    return found
+
+
+def picture_of(spec: Any) -> Callable[[Path], np.ndarray]:
+    """The function from a file to the picture (S, S, 3) uint8 that the network sees of it."""
+    from jaxplain.models.preprocess import pixels
+
+    return lambda path: np.rint(pixels(path, spec) * 255).astype(np.uint8)
+
+
+def readable(folder: Path, read: Callable[[Path], Any], skip: bool, track: "Track") -> list[Any]:
+    """read(path) for each file of a folder; those that are no images are told of, and an error unless skip."""
+    paths, found, unreadable = files(folder), [], {}
+    for path in track(paths, f"reading {folder}"):
+        try:
+            found.append(read(path))
+        except (ValueError, OSError) as error:
+            unreadable[path] = error
+    if unreadable and not (skip and found):
+        first, names = next(iter(unreadable.values())), [str(path) for path in unreadable]
+        more = f" and {len(names) - 5} more" * (len(names) > 5)
+        raise ValueError(
+            f"{len(names)} of {len(paths)} files cannot be used as images, {', '.join(names[:5])}{more}: remove them, "
+            f"or leave them out with --skip-unreadable; of the first, {first}"
+        )
+    for path, error in unreadable.items():
+        say(f"left out: {error if str(path) in str(error) else f'{path}: {error}'}")
+    return found
 
 
 def report(failures: Sequence[tuple[str, Exception]], count: int, done: str) -> None:

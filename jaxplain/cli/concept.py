@@ -10,8 +10,21 @@ import typer
 
 import jaxplain as jp
 from jaxplain.cli.attributions import Global, Local, print_global, print_local, write_global, write_local
-from jaxplain.cli.common import Out, WeightsPath, bars, check_layer, check_out, in_turn, report, spare, stems
-from jaxplain.cli.errors import say, told, writing
+from jaxplain.cli.common import (
+    Out,
+    Skip,
+    WeightsPath,
+    bars,
+    check_layer,
+    check_out,
+    in_turn,
+    picture_of,
+    readable,
+    report,
+    spare,
+    stems,
+)
+from jaxplain.cli.errors import told, writing
 from jaxplain.cli.methods import named, outputs
 from jaxplain.cli.tables import show
 from jaxplain.concept_files import Fitted, check_home, fingerprint, fit, read, save
@@ -28,7 +41,6 @@ Concepts = Annotated[
 Steps = Annotated[int, typer.Option(help="Steps of the integral over the path from zero activations.", min=1)]
 Rule = Annotated[str, typer.Option(metavar="RULE", help=f"Of the integral: {', '.join(RULES)}.")]
 Test = Annotated[str, typer.Option(metavar="TEST", help=f"Against the random concepts: {', '.join(TESTS)}.")]
-Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are no images, and say which.")]
 OtherModel = Annotated[str | None, typer.Option(metavar="NAME", help="Network; default: the one of the concepts.")]
 
 concept = typer.Typer(
@@ -80,7 +92,7 @@ def fit_command(
         loaded = load(model, weights)
         layers = [_with_positions(loaded, one) for one in dict.fromkeys(layer or [loaded.spec.cam_layer])]
         with bars() as track:
-            ours, theirs = (_readable(folder, _picture(loaded.spec), skip, track) for folder in (images, random))
+            ours, theirs = (readable(folder, picture_of(loaded.spec), skip, track) for folder in (images, random))
         fitted = fit(name, loaded, np.stack(ours), np.stack(theirs), layers, nulls=nulls, seed=seed)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,9 +175,9 @@ def global_command(
         home = _home(files, model, weights)
         k = find(target, home.model.spec.categories)
         check_out(out)
-        picture = _picture(home.model.spec)
+        picture = picture_of(home.model.spec)
         with bars() as track:
-            paths = _readable(Path(folders[0]), lambda path: (picture(path), path)[1], skip, track)
+            paths = readable(Path(folders[0]), lambda path: (picture(path), path)[1], skip, track)
             answer = _global(home, paths, k, steps, rule, track)
         path = out / f"concepts_{k}"
         write_global(answer, home, folders[0], path, {"steps": steps, "rule": rule, "test": test})
@@ -267,7 +279,7 @@ def _local(home, explain, photo, targets):
 def _global(home, paths, k, steps, rule, track):
     """Attributions of one class over images, BATCH of them at a time; a file is opened when its turn has come."""
     explain = jp.chunked(jax.jit(jp.batched(jp.at_layers(_attribute(steps, rule), tuple(home.layers)))), BATCH)
-    model, concepts, picture = home.model, _stacked(home), _picture(home.model.spec)
+    model, concepts, picture = home.model, _stacked(home), picture_of(home.model.spec)
     target = np.eye(len(model.spec.categories), dtype=np.float32)[k]
     parts, predicted = [], []
     for start in track(range(0, len(paths), BATCH), "explaining"):
@@ -295,44 +307,6 @@ def _parted(home, found):
         own, *random = np.split(rows, ends[:-1])
         ours[layer], nulls[layer] = (dict(zip(names, some, strict=True)) for some in (own, random))
     return ours, nulls
-
-
-def _files(folder):
-    """The visible files of a folder in alphabetical order; ValueError where there are none."""
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "is not there"
-        raise ValueError(f"{folder} {what}, but a folder of images is expected: check the path.")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not files:
-        raise ValueError(f"There are no images in {folder}: check the path.")
-    return files
-
-
-def _picture(spec):
-    """The function from a file to the picture (S, S, 3) uint8 that the network sees of it."""
-    from jaxplain.models.preprocess import pixels
-
-    return lambda path: np.rint(pixels(path, spec) * 255).astype(np.uint8)
-
-
-def _readable(folder, read, skip, track):
-    """read(path) for each file of a folder; those that are no images are told of, and an error unless skip."""
-    paths, found, unreadable = _files(folder), [], {}
-    for path in track(paths, f"reading {folder}"):
-        try:
-            found.append(read(path))
-        except (ValueError, OSError) as error:
-            unreadable[path] = error
-    if unreadable and not (skip and found):
-        first, names = next(iter(unreadable.values())), [str(path) for path in unreadable]
-        more = f" and {len(names) - 5} more" * (len(names) > 5)
-        raise ValueError(
-            f"{len(names)} of {len(paths)} files cannot be used as images, {', '.join(names[:5])}{more}: remove them, "
-            f"or leave them out with --skip-unreadable; of the first, {first}"
-        )
-    for path, error in unreadable.items():
-        say(f"left out: {error if str(path) in str(error) else f'{path}: {error}'}")
-    return found
 
 
 def _print_fitted(fitted):
