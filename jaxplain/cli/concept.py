@@ -46,7 +46,6 @@ OtherModel = Annotated[str | None, typer.Option(metavar="NAME", help="Network; d
 concept = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Fit concepts, show where they are seen, and what they count for.",
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
 
