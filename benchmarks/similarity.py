@@ -1,7 +1,8 @@
 """Do maps of similarity find what makes images similar? python benchmarks/similarity.py
 
 Three uses of networks without a classifier, whose similarity is explained:
-few-shot: a prototypical network, trained on episodes of six digits, tells four others apart, from five images of each;
+few-shot: a prototypical network, trained on episodes of six digits in four rotations each, tells four other digits
+    apart, from five images of each;
 contrastive: the same network, trained to bring two pictures of one drawing together (SimCLR), compares such a pair;
 retrieval: EfficientNet-Lite0's pooled features find a photograph by a part of it.
 Digits are scikit-learn's drawings at a random place of a crop of a photograph; parts of photographs are pasted on
@@ -37,9 +38,13 @@ from jaxplain.net import Net
 from jaxplain.render import Panel
 
 METHODS = ("FAM", "Grad-CAM", "split over places", "RISE", "uniform")
-KNOWN, NEW = range(6), range(6, 10)  # digits to train on, and to tell apart
+KNOWN, NEW = (
+    [digit + 10 * turns for turns in range(4) for digit in range(6)],
+    range(6, 10),
+)  # to train on, to tell apart
+WAYS = 8  # classes of an episode in training
 SHOTS, BATCH, TEMPERATURE = 5, 64, 0.2
-DIGIT = 24  # pixels
+DIGIT, DIM = 24, 0.4  # pixels of a digit, and how bright its background is
 OPTIMISER = optax.adam(1e-3)
 LAYER = "relu3"
 
@@ -79,15 +84,16 @@ class Use(NamedTuple):
 
 
 def drawings() -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's digits at DIGIT pixels, (N, DIGIT, DIGIT) in [0, 1], and what they are."""
+    """scikit-learn's digits at DIGIT pixels in four rotations, (N, DIGIT, DIGIT) in [0, 1], and digit + 10 turns."""
     grey, labels = load_digits(return_X_y=True)
     large = jax.image.resize(grey.reshape(-1, 8, 8) / 16, (len(grey), DIGIT, DIGIT), "linear")
-    return np.clip(large, 0, 1).astype(np.float32), labels
+    turned = np.concatenate([np.rot90(np.clip(large, 0, 1), turns, (1, 2)) for turns in range(4)])
+    return turned.astype(np.float32), np.concatenate([labels + 10 * turns for turns in range(4)])
 
 
 def paste(digits: np.ndarray, backgrounds: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """White digits at random places of darkened backgrounds, (N, CROP, CROP, 3), and their corners (N, 2)."""
-    images, places = 0.6 * backgrounds, draw.integers(0, CROP - DIGIT + 1, (len(digits), 2))
+    images, places = DIM * backgrounds, draw.integers(0, CROP - DIGIT + 1, (len(digits), 2))
     for image, digit, (y, x) in zip(images, digits, places, strict=True):
         part = image[y : y + DIGIT, x : x + DIGIT]
         part += digit[..., None] * (1 - part)
@@ -153,7 +159,11 @@ embeddings = jax.jit(jax.vmap(lambda net, x: net(x), (None, 0)))
 
 def few_shot(steps: int, count: int) -> Use:
     pictures = Pictures(0)
-    net = trained(prototypical, lambda: _shaped(pictures, pictures.episode(KNOWN, 2 * SHOTS)), steps)
+
+    def episode():
+        return _shaped(pictures, pictures.episode(pictures.draw.choice(KNOWN, WAYS, replace=False), 2 * SHOTS))
+
+    net = trained(prototypical, episode, steps)
     cases, right = [], []
     while len(cases) < count:
         rows = pictures.episode(NEW, SHOTS + 1)
