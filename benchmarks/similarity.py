@@ -312,19 +312,22 @@ def table(use: Use, numbers: dict[str, np.ndarray]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600, help="of training")
+    parser.add_argument("--use", choices=("few-shot", "contrastive", "retrieval"), action="append", help="default: all")
+    parser.add_argument("--steps", type=int, default=1500, help="of training")
     parser.add_argument("--images", type=int, default=48, help="queries of few-shot and contrastive")
     parser.add_argument("--retrievals", type=int, default=20, help="queries of retrieval")
     parser.add_argument("--samples", type=int, default=500, help="of RISE")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "similarity.png")
     options = parser.parse_args()
     print(f"{machine('jaxplain', 'jax', 'flax')}\n", flush=True)
+    uses = {
+        "few-shot": functools.partial(few_shot, options.steps, options.images),
+        "contrastive": functools.partial(contrasts, options.steps, options.images),
+        "retrieval": functools.partial(retrievals, options.retrievals),
+    }
     rows = []
-    for use in (
-        functools.partial(few_shot, options.steps, options.images),
-        functools.partial(contrasts, options.steps, options.images),
-        functools.partial(retrievals, options.retrievals),
-    ):
+    for name in options.use or uses:
+        use = uses[name]
         start, made = time.perf_counter(), use()
         numbers, panels = measured(made, options.samples)
         rows.append(panels)

@@ -1,9 +1,9 @@
 """What the documents say is run: all blocks of Python, and all commands but installation, downloads and the checks."""
 
 import re
-import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,17 +60,30 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "command", [c for document in DOCUMENTS for c in commands(document.read_text())], ids=lambda command: command
-)
-def test_command_runs(command, folder, monkeypatch):
+def sections(document):
+    """{heading: commands} of a document, whose commands build on each other within a section."""
+    heading, *rest = re.split(r"^## +", document.read_text(), flags=re.MULTILINE)
+    named = {"": heading} | dict(part.split("\n", 1) for part in rest)
+    return {name: commands(text) for name, text in named.items() if commands(text)}
+
+
+SECTIONS = {f"{doc.name}: {name}": found for doc in DOCUMENTS for name, found in sections(doc).items()}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_commands_run(section, folder, monkeypatch):
+    for command in SECTIONS[section]:
+        with monkeypatch.context() as patch:
+            run_command(command, folder, patch)
+
+
+def run_command(command, folder, monkeypatch):
     program, *arguments = shlex.split(command)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     shutil.rmtree(folder / "out", ignore_errors=True)
-    if arguments[0] == "-m":
-        monkeypatch.setattr(sys, "argv", arguments[1:])
-        runpy.run_module(arguments[1], run_name="__main__")
+    if program == "python":
+        subprocess.run([sys.executable, *arguments], check=True)
         return
     assert program == "jaxplain"
     from jaxplain.cli import main
