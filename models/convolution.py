@@ -50,7 +50,8 @@ def _form_on_cpu(x, kernel, stride, padding, turned):
         return _general
     if not turned and math.prod(kernel.shape[:3]) <= 64:
         return _by_patches
-    if all((tap, stride) in SIDES for tap in taps) and min(height, width) >= 4 and len(x) * height * width >= 256:
+    filtered = all((tap, stride) in SIDES for tap in taps) and math.prod(taps) <= 9 and min(kernel.shape[2:]) > 32
+    if filtered and min(height, width) >= 4 and len(x) * height * width >= 256:
         return winograd
     return _even
 

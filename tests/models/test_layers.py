@@ -106,11 +106,13 @@ def test_convolve_is_the_general_convolution(case, channels):
         ((31, 35), (3, 3), 2, ((0, 2), (1, 0))),
         ((14, 21), (1, 3), 1, ((0, 0), (1, 1))),
         ((21, 14), (3, 1), 1, ((1, 1), (0, 0))),
+        ((14, 17), (1, 7), 1, ((0, 0), (3, 3))),
+        ((20, 14), (7, 1), 1, ((2, 4), (0, 0))),
     ],
 )
 def test_winograd_is_the_general_convolution(sides, size, stride, padding):
     """In values and gradients, also under vmap and as the form that `convolve` takes at such sizes."""
-    x, kernel = normal(2, *sides, 30), normal(*size, 30, 4, seed=1)
+    x, kernel = normal(2, *sides, 40), normal(*size, 40, 34, seed=1)
     expected = pulled_back(lambda x, k: general(x, k, stride, padding), x, kernel)
     assert_close(pulled_back(lambda x, k: winograd(x, k, stride, padding, False), x, kernel), expected)
     assert_close(pulled_back(lambda x, k: convolve(x, k, stride, padding), x, kernel), expected)
@@ -130,9 +132,14 @@ def test_a_turned_kernel_is_flipped_and_has_its_channels_swapped(size, stride):
     assert_close(actual, pulled_back(expected, x, kernel))
 
 
-def test_winograd_of_more_images_than_its_cache_holds():
-    x, kernel, padding = normal(5, 64, 64, 64), normal(3, 3, 64, 64, seed=1), ((1, 1), (1, 1))
-    assert_close(jax.jit(lambda x, k: winograd(x, k, 1, padding, False))(x, kernel), general(x, kernel, 1, padding))
+@pytest.mark.parametrize("bytes_at_once", [1, 10e6])
+def test_winograd_of_more_images_than_are_worked_on_at_once(bytes_at_once, monkeypatch):
+    """One image at a time, and two of five, which need 4 MB each."""
+    monkeypatch.setattr("jaxplain.models.winograd._AT_ONCE", bytes_at_once)
+    x, kernel, padding = normal(5, 32, 32, 64), normal(3, 3, 64, 64, seed=1), ((1, 1), (1, 1))
+    run = jax.jit(lambda x, k: winograd(x, k, 1, padding, False))
+    assert "stablehlo.while" in str(run.lower(x, kernel).as_text())
+    assert_close(run(x, kernel), general(x, kernel, 1, padding))
 
 
 @pytest.mark.parametrize(("width", "stride"), [(75, 1), (72, 2), (15, 2)])
@@ -199,11 +206,11 @@ class Form(NamedTuple):
     channels: int
     stride: int
     turned: bool
+    outputs: int = 4
     padding: tuple = ((1, 0), (1, 2))
 
     def operands(self, images=2, seed=0):
-        """(x, kernel), the kernel with 4 outputs."""
-        outward = (4, self.channels) if self.turned else (self.channels, 4)
+        outward = (self.outputs, self.channels) if self.turned else (self.channels, self.outputs)
         return normal(images, *self.sides, self.channels, seed=seed), normal(*self.size, *outward, seed=seed + 1)
 
     def ours(self, x, kernel):
@@ -215,9 +222,9 @@ class Form(NamedTuple):
 
 FORMS = {
     "patches": Form((9, 8), (3, 3), 3, 2, False),
-    "winograd": Form((17, 16), (3, 3), 30, 1, False),
-    "winograd_strided": Form((31, 35), (3, 3), 30, 2, False),
-    "winograd_turned": Form((17, 16), (3, 3), 30, 1, True),
+    "winograd": Form((17, 16), (3, 3), 40, 1, False, outputs=33),
+    "winograd_strided": Form((31, 35), (3, 3), 40, 2, False, outputs=33),
+    "winograd_turned": Form((17, 16), (3, 3), 40, 1, True, outputs=33),
     "even": Form((6, 15), (2, 5), 9, 2, False),
     "even_turned": Form((6, 15), (2, 5), 9, 2, True),
     "blocks": Form((9, 8), (5, 5), 4, 2, False),
