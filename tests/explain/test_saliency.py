@@ -62,7 +62,7 @@ def test_signed_saliency_is_a_part_of_saliency(tiny, seed, k):
     assert_close(jnp.maximum(maps["positive_saliency"], maps["negative_saliency"]), whole, 0)
     for name, part in maps.items():
         assert (part >= 0).all(), name
-        assert (part <= whole).all(), name
+        assert_close(jnp.maximum(part, whole), whole, 1e-6)  # gradients of all classes are compiled apart
     opposite = signed(jp.then(net, jnp.negative), X, target)
     for one, other in (("positive", "negative"), ("active", "inactive")):
         assert_close(opposite[f"{one}_saliency"], maps[f"{other}_saliency"])
