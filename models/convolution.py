@@ -50,6 +50,7 @@ def _form_on_cpu(x, kernel, stride, padding, turned):
         return _general
     if not turned and math.prod(kernel.shape[:3]) <= 64:
         return _by_patches
+    # Seven taps along both axes would round too much; with few channels the transforms outweigh the products.
     filtered = all((tap, stride) in SIDES for tap in taps) and math.prod(taps) <= 9 and min(kernel.shape[2:]) > 32
     if filtered and min(height, width) >= 4 and len(x) * height * width >= 256:
         return winograd

@@ -21,7 +21,7 @@ from jax import Array, lax
 Padding = tuple[tuple[int, int], tuple[int, int]]
 Transform = Callable[[Sequence[Array]], Sequence[Array]]
 
-_AT_ONCE = 450e6  # bytes of transformed tiles that are worked on at a time: a loop over images takes longer
+_AT_ONCE = 450e6  # bytes of transformed tiles that are worked on at a time; a loop over fewer images takes longer
 
 
 class Side(NamedTuple):

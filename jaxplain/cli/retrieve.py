@@ -47,6 +47,8 @@ class Match(NamedTuple):
 
 
 class Setting(NamedTuple):
+    """What images are compared with: a loaded model, its layer, and the name of a similarity in POOLED."""
+
     model: Any
     layer: str
     similarity: str
