@@ -359,7 +359,7 @@ def panel(experiment: Experiment, fill: str, rule: str) -> Curves:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="networks to train on each data set, at least 2")
+    parser.add_argument("--seeds", type=int, default=8, help="networks to train on each data set, at least 2")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--images", type=int, default=64, help="test images for each trained network")
     parser.add_argument("--skip-imagenet", action="store_true", help="only the networks that are trained here")
