@@ -30,10 +30,10 @@ from signed_saliency import CROP, Data, crops, photograph, student, tiles, train
 from sklearn.metrics import roc_auc_score
 
 import jaxplain as jp
+from jaxplain.concepts import linear_direction
 from jaxplain.models.layers import Conv, Dense, GlobalMean, Relu
 from jaxplain.net import Net
 from jaxplain.render import Curves, Panel
-from jaxplain.significance import linear_direction
 
 CLASSES = ("brick.png", "grass.png", "gravel.png", "ihc.png")
 OTHERS = (

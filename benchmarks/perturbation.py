@@ -24,7 +24,7 @@ from harness import Rival, check_agreement, machine, reuse_memory, root_mean_squ
 from sklearn.linear_model import Ridge
 
 import jaxplain as jp
-from jaxplain.explain.perturb import grid_mask
+from jaxplain.explain import grid_mask
 from jaxplain.models import Model, load
 
 CLASSES, SIDE, SEGMENTS, KEY = 10, 224, 49, jax.random.key(0)

@@ -39,8 +39,8 @@ def photographs(count: int, side: int = SIDE) -> np.ndarray:
     return np.stack([whole[i % len(whole)][y : y + side, x : x + side] for i, (y, x) in enumerate(places)])
 
 
-ours = jax.jit(functools.partial(jp.slic, segments=SEGMENTS))
-ours_of_batch = jax.jit(jax.vmap(functools.partial(jp.slic, segments=SEGMENTS)))
+ours = jax.jit(functools.partial(jp.slic, num_segments=SEGMENTS))
+ours_of_batch = jax.jit(jax.vmap(functools.partial(jp.slic, num_segments=SEGMENTS)))
 
 
 def theirs(pixels: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def explanations(model: Model, samples: int, times: int) -> tuple[float, float, 
 
     @jax.jit
     def secam(net, pixels):
-        segments = jp.slic(pixels, segments=SEGMENTS)
+        segments = jp.slic(pixels, num_segments=SEGMENTS)
         return jp.secam(net, pixels, target, layer=layer, segments=segments, num_segments=SEGMENTS)
 
     labels = ours(pixels)

@@ -30,14 +30,14 @@ from scipy import stats
 from sklearn.datasets import load_digits
 
 import jaxplain as jp
+from jaxplain._loops import each
 from jaxplain.metrics import PUBLISHED_FRACTIONS, Curve, allegiance
 from jaxplain.models import load
 from jaxplain.models.layers import Conv, Dense, MaxPool
 from jaxplain.models.preprocess import open_image
 from jaxplain.net import Net
-from jaxplain.quadrature import each
 from jaxplain.render import Curves
-from jaxplain.rivals import active_and_inactive
+from jaxplain.transform import active_and_inactive
 
 FILLS = {"black": 0.0, "white": 1.0}
 MAPS = {"black": ("standard", "positive", "active"), "white": ("standard", "negative", "inactive")}

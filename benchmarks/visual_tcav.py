@@ -25,7 +25,7 @@ from harness import Rival, check_agreement, machine, reuse_memory, table, time_i
 from torch import nn
 
 import jaxplain as jp
-from jaxplain.explain.concepts import Attribution, Concept
+from jaxplain.explain import Attribution, Concept
 from jaxplain.models import load
 
 SIDE, CLASSES, CONCEPTS, STEPS, LAYERS, KEY = 224, 3, 6, 50, ("layer3", "layer4"), jax.random.key(0)

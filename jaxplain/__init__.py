@@ -9,53 +9,69 @@ maps.
 """
 
 import importlib
+from importlib.metadata import version as _version
 
 from jaxplain import metrics as metrics
+from jaxplain import similarity as similarity
+from jaxplain import stats as stats
 from jaxplain.adapt import from_linen, from_nnx
-from jaxplain.explain.cam import (
+from jaxplain.concepts import fit_concept, fit_concepts
+from jaxplain.explain import (
+    Attribution,
+    Concept,
     ablation_cam,
+    active_saliency,
     cam,
     channel_map,
-    eigen_cam,
-    grad_cam,
-    grad_cam_plus_plus,
-    hires_cam,
-    layer_cam,
-    score_cam,
-    xgrad_cam,
-)
-from jaxplain.explain.concepts import (
     concept_attribution,
     concept_map,
-    fit_concept,
-    fit_concepts,
+    eigen_cam,
+    fam,
+    fam_contributions,
+    grad_cam,
+    grad_cam_plus_plus,
+    gradient,
+    gradient_times_input,
+    hires_cam,
+    inactive_saliency,
+    integrated_gradients,
+    layer_cam,
+    lime,
+    negative_saliency,
+    occlusion,
+    positive_saliency,
+    rise,
+    saliency,
+    score_cam,
+    secam,
     stack_concepts,
     steps_for,
     tcav_score,
+    xgrad_cam,
 )
-from jaxplain.explain.fam import fam, fam_contributions
-from jaxplain.explain.perturb import lime, occlusion, rise
-from jaxplain.explain.saliency import (
-    active_saliency,
-    gradient,
-    gradient_times_input,
-    inactive_saliency,
-    integrated_gradients,
-    negative_saliency,
-    positive_saliency,
-    saliency,
-)
-from jaxplain.explain.secam import per_segment, secam
 from jaxplain.net import before, embedding, layers, taps, then, untouched, view
 from jaxplain.postprocess import keep_segments, negative, over_channels, positive, preset, unit_range, upsample
 from jaxplain.render import Bars, Panel, figure, outlined, overlay, scale_of
-from jaxplain.rivals import active, active_and_inactive, inactive
 from jaxplain.segment import connected, felzenszwalb, quickshift, segment_means, slic
 from jaxplain.target import contrast, one_hot, top
-from jaxplain.transform import at_layers, batched, chunked, over_classes, smooth
+from jaxplain.transform import (
+    active,
+    active_and_inactive,
+    at_layers,
+    batched,
+    chunked,
+    inactive,
+    over_classes,
+    per_segment,
+    smooth,
+)
+
+__version__ = _version("jaxplain")
 
 __all__ = [
+    "Attribution",
     "Bars",
+    "Concept",
     "Panel",
     "ablation_cam",
     "active",
@@ -128,7 +144,15 @@ __all__ = [
 ]
 
 
+_MODULES = ("concepts", "methods", "metrics", "similarity", "stats")  # public, beside the names above
+_LATER = ("models", "weights_convert", "workflows")  # they need Flax, which costs more to import than all the rest
+
+
 def __getattr__(name: str):
-    if name in ("models", "weights_convert"):  # they need Flax, which costs more to import than all the rest
+    if name in _LATER:
         return importlib.import_module(f"jaxplain.{name}")
     raise AttributeError(f"module 'jaxplain' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES, *_LATER, "__version__"])

@@ -8,9 +8,9 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-from jax.tree_util import Partial
 
-from jaxplain.net import Net, check_image, untouched
+from jaxplain._types import Net
+from jaxplain.net import BoundNet, check_image, untouched
 
 
 def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_options: Any) -> Net:
@@ -21,7 +21,7 @@ def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_opti
 
         net = from_linen(CNN(), variables)          # variables as module.init returned them
     """
-    return Partial(_linen(_Key(module), batched, _hashable(call_options)), variables)
+    return BoundNet(_linen(_Key(module), batched, _hashable(call_options)), variables)
 
 
 def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Net:
@@ -32,7 +32,7 @@ def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Net:
     from flax import nnx
 
     graph, state = nnx.split(module)
-    return Partial(_nnx(batched, _hashable(call_options)), graph, _copied(state))
+    return BoundNet(_nnx(batched, _hashable(call_options)), graph, _copied(state))
 
 
 def _hashable(call_options):
@@ -82,6 +82,7 @@ def _linen(key, batched, call_options):
         with linen.intercept_methods(tap):
             return _outputs(key.module.apply(variables, add(x), **dict(call_options)), batched)
 
+    apply.__name__ = type(key.module).__name__
     return apply
 
 

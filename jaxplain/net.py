@@ -12,6 +12,7 @@ jitted functions as an argument; `jax.jit(net)` would bake the parameters in as 
 
 import difflib
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,10 +22,35 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._types import Net, Site
 from jaxplain.target import score
 
-Net = Callable[..., Array]
-Site = Callable[[str, Array], Array]
+
+class BoundNet(Partial):
+    """A net's function with its parameters: a Partial that is shown in one line."""
+
+    def __repr__(self) -> str:
+        leaves = jax.tree.leaves(self)
+        count = sum(getattr(leaf, "size", 1) for leaf in leaves)
+        return f"<net {_name(self)}: {len(leaves)} arrays, {count:,} numbers>"
+
+
+def _name(f: Any) -> str:
+    """A function's name, with the nets and functions that it is made of in brackets."""
+    if not isinstance(f, Partial):
+        return getattr(f, "__name__", type(f).__name__).strip("_")
+    parts = [_name(part) for part in f.args if isinstance(part, Partial)]
+    return _name(f.func) + f"({', '.join(parts)})" * bool(parts)
+
+
+jax.tree_util.register_pytree_with_keys(
+    BoundNet,
+    lambda net: (
+        ((jax.tree_util.GetAttrKey("args"), net.args), (jax.tree_util.GetAttrKey("keywords"), net.keywords)),
+        net.func,
+    ),
+    lambda func, children: BoundNet(func, *children[0], **children[1]),
+)
 
 
 def untouched(name: str, a: Array) -> Array:  # noqa: ARG001
@@ -124,14 +150,13 @@ def view(net: Net, layer: str, x: ArrayLike) -> tuple[Array, Callable[[Array], A
 
 def taps(
     net: Net, layers: str | Iterable[str], x: ArrayLike, target: ArrayLike
-) -> tuple[dict[str, Array], dict[str, Array]]:
+) -> tuple[OrderedDict[str, Array], OrderedDict[str, Array]]:
     """The activations at several layers and the gradients of the score there: one forward pass and one backward pass.
 
-    Returns two dicts from layer to array, in forward order.
+    Returns two dicts from layer to array, in the order of `layers`, under jit too.
     """
-    found, wanted = _shapes(net, x), {layers} if isinstance(layers, str) else set(layers)
-    _known(found, wanted)
-    order = [name for name in found if name in wanted]
+    found, order = _shapes(net, x), [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
+    _known(found, order)
 
     def nudged(offsets):
         activations = {}
@@ -145,7 +170,8 @@ def taps(
 
     zeros = {name: jnp.zeros(found[name].shape, found[name].dtype) for name in order}
     gradients, activations = jax.grad(nudged, has_aux=True)(zeros)
-    return {name: activations[name] for name in order}, {name: gradients[name] for name in order}
+    # JAX keeps the order of an OrderedDict, and sorts other dicts
+    return OrderedDict((n, activations[n]) for n in order), OrderedDict((n, gradients[n]) for n in order)
 
 
 def then(net: Net, f: Callable[[Array], Array]) -> Net:
@@ -153,17 +179,17 @@ def then(net: Net, f: Callable[[Array], Array]) -> Net:
 
     f is a module-level function, or a Partial of one whose arguments are arrays.
     """
-    return Partial(_then, net, _partial(f))
+    return BoundNet(_then, net, _partial(f))
 
 
 def before(net: Net, f: Callable[[Array], Array]) -> Net:
     """The net of f(image), for example `before(net, model.normalise)`, whose images are pixels in [0, 1]."""
-    return Partial(_before, net, _partial(f))
+    return BoundNet(_before, net, _partial(f))
 
 
 def embedding(net: Net, layer: str) -> Net:
     """The net whose outputs (C,) are the spatial mean of the activation at a layer."""
-    return Partial(_mean_at(layer), net)
+    return BoundNet(_mean_at(layer), net)
 
 
 def _partial(f):
@@ -191,4 +217,5 @@ def _mean_at(layer):
         _known(found, [layer])
         return jnp.mean(found[layer], axis=tuple(range(found[layer].ndim - 1)))
 
+    apply.__name__ = f"embedding at {layer!r}"
     return apply

@@ -12,6 +12,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
+from jaxplain._types import Convention, Resizing
 from jaxplain.segment import segment_means
 
 
@@ -30,7 +31,7 @@ def over_channels(heat: ArrayLike, reduce: Callable[..., Any] = jnp.sum) -> Floa
     return reduce(jnp.asarray(heat), axis=-1)
 
 
-def upsample(heat: ArrayLike, size: tuple[int, int], method: str = "bilinear") -> Float[Array, "H W ..."]:
+def upsample(heat: ArrayLike, size: tuple[int, int], method: Resizing = "bilinear") -> Float[Array, "H W ..."]:
     """The map (h, w) or (h, w, C) at another size (H, W): bilinear with half-pixel centres, or nearest.
 
     A class activation map says nothing finer than its layer's receptive field, however large it is drawn.
@@ -66,7 +67,7 @@ def keep_segments(
     return (kept & (means > 0))[jnp.asarray(segments)]
 
 
-def preset(heat: ArrayLike, convention: str, size: tuple[int, int]) -> Float[Array, "H W"]:
+def preset(heat: ArrayLike, convention: Convention, size: tuple[int, int]) -> Float[Array, "H W"]:
     """The map (h, w) at image size (H, W) as another library would hand it out, for comparisons.
 
     captum: signed, nearest-neighbour, not scaled. pytorch_grad_cam: rectified, scaled to [0, 1] with 1e-7 added to the

@@ -3,7 +3,7 @@
 `slic` runs where the explainers run, under jit and vmap; `connected`, `quickshift` and `felzenszwalb` are for the host.
 `pixels` are RGB in [0, 1], (H, W, 3), as model.pixels gives them, and not preprocessed.
 
-    segment = jax.jit(slic, static_argnames=("segments", "iterations"))
+    segment = jax.jit(slic, static_argnames=("num_segments", "iterations"))
 """
 
 import functools
@@ -19,6 +19,8 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int32
 
+from jaxplain._numerics import contract
+
 # The nine cells whose centres a pixel may belong to; of equal distances the pixel's own cell is the least.
 _AROUND = ((0, 0), (-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 # Linear RGB to XYZ over that of white, and the cube roots of these to Lab; the numbers are scikit-image's.
@@ -33,15 +35,15 @@ _LAB = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float32)
 
 
 def slic(
-    pixels: ArrayLike, *, segments: int = 50, compactness: ArrayLike = 10.0, iterations: int = 10
+    pixels: ArrayLike, *, num_segments: int = 50, compactness: ArrayLike = 10.0, iterations: int = 10
 ) -> Int32[Array, "H W"]:
-    """Labels (H, W) from 0 to segments - 1 by k-means of colours and places, the same under jit and vmap.
+    """Labels (H, W) from 0 to num_segments - 1 by k-means of colours and places, the same under jit and vmap.
 
-    Centres start on a grid of at most `segments` cells, and a pixel belongs to the nearest of the nine around its cell:
-    by |Lab - Lab'|^2 + (compactness / step)^2 |yx - yx'|^2, with step^2 = H W / segments. As in scikit-image, colours
-    are scaled to [0, 1] first, and the first of the `iterations` is the grid itself. In the end each label keeps its
-    largest connected part, and neighbours take over the rest, by fixed numbers of label-propagation steps: they suffice
-    for all but very winding parts, and `connected` is exact.
+    Centres start on a grid of at most `num_segments` cells, and a pixel belongs to the nearest of the nine around its
+    cell: by |Lab - Lab'|^2 + (compactness / step)^2 |yx - yx'|^2, with step^2 = H W / num_segments. As in scikit-image,
+    colours are scaled to [0, 1] first, and the first of the `iterations` is the grid itself. In the end each label
+    keeps its largest connected part, and neighbours take over the rest, by fixed numbers of label-propagation steps:
+    they suffice for all but very winding parts, and `connected` is exact.
 
     Under vmap on CPUs images come one after the other, and stay in the cache. Raises ValueError for what is no RGB
     image, and unless there are 1 to H W segments.
@@ -52,11 +54,11 @@ def slic(
     check_pixels(pixels)
     pixels = lax.stop_gradient(jnp.asarray(pixels, jnp.float32))
     count = pixels.shape[0] * pixels.shape[1]
-    if not 1 <= segments <= count:
-        raise ValueError(f"segments is {segments}, but 1 to {count}, the number of pixels, is expected.")
+    if not 1 <= num_segments <= count:
+        raise ValueError(f"num_segments is {num_segments}, but 1 to {count}, the number of pixels, is expected.")
     if iterations < 1:
         raise ValueError(f"iterations is {iterations}, but at least 1 is expected.")
-    one = functools.partial(_slic, segments=segments, iterations=iterations)
+    one = functools.partial(_slic, num_segments=num_segments, iterations=iterations)
     in_turn = jax.custom_batching.sequential_vmap(one)
     return lax.platform_dependent(pixels, jnp.asarray(compactness, jnp.float32), cpu=in_turn, default=one)
 
@@ -147,11 +149,11 @@ def felzenszwalb(pixels: ArrayLike, **options: Any) -> np.ndarray:
     return felzenszwalb(np.asarray(pixels, np.float64), **options).astype(np.int32)
 
 
-def _slic(pixels, compactness, segments, iterations):
+def _slic(pixels, compactness, num_segments, iterations):
     h, w = pixels.shape[:2]
-    cells = rows, columns = grid((h, w), segments)
+    cells = rows, columns = grid((h, w), num_segments)
     index, real = _cells((h, w), cells)
-    places = np.float32(np.stack([index // w, index % w], axis=2) * np.sqrt(segments / (h * w)))
+    places = np.float32(np.stack([index // w, index % w], axis=2) * np.sqrt(num_segments / (h * w)))
     colours = jnp.moveaxis(_lab(pixels)[:, index], 0, 2)
     features = jnp.concatenate([colours, compactness * places, jnp.ones_like(colours[:, :, :1])], axis=2) * real
 
@@ -169,17 +171,17 @@ def _slic(pixels, compactness, segments, iterations):
     return _in_one_piece(labels.ravel()[back].reshape(h, w), max(-(-h // rows), -(-w // columns)), rows * columns)
 
 
-def grid(size: Sequence[int], segments: int) -> tuple[int, int]:
-    """The rows and columns, at most `segments` cells in all, whose number and squareness have the largest product."""
+def grid(size: Sequence[int], num_segments: int) -> tuple[int, int]:
+    """The rows and columns, at most num_segments cells in all, whose number and squareness have the largest product."""
     h, w = size
 
     def fit(rows):
-        columns = min(segments // rows, w)
+        columns = min(num_segments // rows, w)
         aspect = (h / rows) / (w / columns)
         return rows * columns * min(aspect, 1 / aspect)
 
-    rows = max(range(1, min(segments, h) + 1), key=fit)
-    return rows, min(segments // rows, w)
+    rows = max(range(1, min(num_segments, h) + 1), key=fit)
+    return rows, min(num_segments // rows, w)
 
 
 def _cells(size, cells):
@@ -201,9 +203,9 @@ def _lab(pixels):
     low, high = jnp.min(pixels), jnp.max(pixels)
     rgb = (pixels.reshape(-1, 3) - low) / jnp.where(high > low, high - low, 1)
     linear = jnp.where(rgb > 0.04045, jnp.exp(2.4 * jnp.log((rgb + 0.055) / 1.055)), rgb / 12.92)
-    xyz = jnp.einsum("pj,ij->ip", linear, _XYZ, precision="highest")
+    xyz = contract("pj,ij->ip", linear, _XYZ)
     roots = jnp.where(xyz > 0.008856, jnp.exp(jnp.log(xyz) / 3), 7.787 * xyz + 16 / 116)
-    return jnp.einsum("ij,jp->ip", _LAB, roots, precision="highest")  # L without its - 16, which no distance sees
+    return contract("ij,jp->ip", _LAB, roots)  # L without its - 16, which no distance sees
 
 
 def _nearest(features, centres):
@@ -222,7 +224,7 @@ def _centres(features, which, centres):
     """The means (rows, columns, 5) of the pixels that belong to each centre; where there are none it stays."""
     rows, columns = centres.shape[:2]
     kept = (which[:, :, None] == jnp.arange(9, dtype=jnp.int32)[None, None, :, None]).astype(jnp.float32)
-    parts = jnp.einsum("rckp,rcfp->krcf", kept, features, precision="highest")
+    parts = contract("rckp,rcfp->krcf", kept, features)
     total = jnp.zeros((rows + 2, columns + 2, 6))
     for part, (i, j) in zip(parts, _AROUND, strict=True):
         total = total.at[1 + i : 1 + i + rows, 1 + j : 1 + j + columns].add(part)

@@ -9,7 +9,7 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 
 from jaxtyping import install_import_hook
 
-install_import_hook("jaxplain", "beartype.beartype")
+install_import_hook("jaxplain", "strict.check")
 
 import jax
 

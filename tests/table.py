@@ -16,7 +16,7 @@ from nets import CLASSES, SIDE
 from skimage.transform import resize
 
 import jaxplain as jp
-from jaxplain.explain.concepts import Concept
+from jaxplain.explain import Concept
 
 
 class Row(NamedTuple):
@@ -331,7 +331,7 @@ TABLE = (
         "integrated_gradients_at_layer",
         jp.integrated_gradients,
         _integrated_at_layer,
-        {"steps": 5, "rule": "trapezoid"},
+        {"steps": 4, "rule": "trapezoid"},
         layer=True,
     ),
     Row("grad_cam", jp.grad_cam, _cam(lambda a, g: g.mean()), layer=True),
@@ -388,6 +388,6 @@ TABLE = (
         SEGMENTS | {"rectify": False},
         layer=True,
     ),
-    Row("smooth", jp.smooth(jp.gradient, draws=5, sigma=0.3), _smooth, {"key": KEY}),
-    Row("smooth_chunked", jp.smooth(jp.gradient, draws=5, sigma=0.3, chunk=2), _smooth, {"key": KEY}),
+    Row("smooth", jp.smooth(jp.gradient, samples=5, sigma=0.3), _smooth, {"key": KEY}),
+    Row("smooth_chunked", jp.smooth(jp.gradient, samples=5, sigma=0.3, chunk=2), _smooth, {"key": KEY}),
 )

@@ -16,7 +16,7 @@ from skimage.transform import resize
 import jaxplain as jp
 from jaxplain.segment import grid
 
-slic = jax.jit(jp.slic, static_argnames=("segments", "iterations"))
+slic = jax.jit(jp.slic, static_argnames=("num_segments", "iterations"))
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def parts(labels):
 )
 def test_slic_is_k_means_of_colours_and_places(name, size, segments, compactness):
     pixels = photo(name, *size)
-    found = np.asarray(slic(pixels, segments=segments, compactness=compactness, iterations=5))
+    found = np.asarray(slic(pixels, num_segments=segments, compactness=compactness, iterations=5))
     expected = k_means(pixels, segments, compactness, 5)
     assert (expected != cells(size, segments)).mean() > 0.1
     np.testing.assert_array_equal(found, expected)
@@ -82,19 +82,19 @@ def test_slic_is_k_means_of_colours_and_places(name, size, segments, compactness
 
 def test_slic_is_the_same_under_jit_and_vmap():
     X = np.stack([photo(name, 96, 128) for name in ("chelsea", "coffee", "astronaut", "rocket")])
-    each = np.stack([slic(x, segments=30) for x in X])
+    each = np.stack([slic(x, num_segments=30) for x in X])
     assert len(np.unique(each[0] - each[1])) > 5
-    batch = jax.jit(jax.vmap(functools.partial(jp.slic, segments=30)))
+    batch = jax.jit(jax.vmap(functools.partial(jp.slic, num_segments=30)))
     np.testing.assert_array_equal(batch(X), each)
-    np.testing.assert_array_equal(jp.slic(X[0], segments=30), each[0])
-    tight = jax.vmap(lambda x, m: jp.slic(x, segments=30, compactness=m), (None, 0))(X[0], jnp.array([10.0, 80.0]))
+    np.testing.assert_array_equal(jp.slic(X[0], num_segments=30), each[0])
+    tight = jax.vmap(lambda x, m: jp.slic(x, num_segments=30, compactness=m), (None, 0))(X[0], jnp.array([10.0, 80.0]))
     np.testing.assert_array_equal(tight[0], each[0])
-    np.testing.assert_array_equal(tight[1], slic(X[0], segments=30, compactness=80.0))
+    np.testing.assert_array_equal(tight[1], slic(X[0], num_segments=30, compactness=80.0))
 
 
 @pytest.mark.parametrize(("name", "segments"), [("chelsea", 50), ("coffee", 20), ("immunohistochemistry", 100)])
 def test_segments_are_in_one_piece(name, segments):
-    labels = np.asarray(slic(photo(name, 120, 160), segments=segments))
+    labels = np.asarray(slic(photo(name, 120, 160), num_segments=segments))
     assert labels.dtype == np.int32
     assert labels.min() >= 0
     assert labels.max() < segments
@@ -185,29 +185,29 @@ def test_cells_are_square_and_no_more_than_the_segments(size, segments, expected
 
 def test_images_without_edges_are_a_grid():
     for pixels in (np.zeros((30, 41, 3)), np.full((30, 41, 3), 0.7), np.full((30, 41, 3), np.nan)):
-        np.testing.assert_array_equal(slic(pixels.astype(np.float32), segments=12), cells((30, 41), 12))
+        np.testing.assert_array_equal(slic(pixels.astype(np.float32), num_segments=12), cells((30, 41), 12))
 
 
 def test_one_segment_and_as_many_as_pixels():
     pixels = photo("chelsea", 9, 7)
-    np.testing.assert_array_equal(slic(pixels, segments=1), np.zeros((9, 7)))
-    np.testing.assert_array_equal(slic(pixels, segments=63, compactness=1e4), np.arange(63).reshape(9, 7))
-    assert len(np.unique(slic(pixels, segments=63))) <= 63
-    np.testing.assert_array_equal(slic(pixels, segments=6, iterations=1), cells((9, 7), 6))
+    np.testing.assert_array_equal(slic(pixels, num_segments=1), np.zeros((9, 7)))
+    np.testing.assert_array_equal(slic(pixels, num_segments=63, compactness=1e4), np.arange(63).reshape(9, 7))
+    assert len(np.unique(slic(pixels, num_segments=63))) <= 63
+    np.testing.assert_array_equal(slic(pixels, num_segments=6, iterations=1), cells((9, 7), 6))
 
 
 def test_grey_images_are_cut_at_their_edges():
     grey = np.where(np.arange(24) < 10, 0.2, 0.8)[None, :, None] * np.ones((24, 24, 3), np.float32)
-    labels = np.asarray(slic(grey.astype(np.float32), segments=4, compactness=5.0))
+    labels = np.asarray(slic(grey.astype(np.float32), num_segments=4, compactness=5.0))
     assert not set(np.unique(labels[:, :10])) & set(np.unique(labels[:, 10:]))
 
 
 def test_slic_has_no_derivative_and_lets_others_be():
     def mean_of_first(pixels):
-        return jp.segment_means(jnp.sum(pixels, -1), jp.slic(pixels, segments=4), 4)[0]
+        return jp.segment_means(jnp.sum(pixels, -1), jp.slic(pixels, num_segments=4), 4)[0]
 
     pixels = jnp.asarray(photo("chelsea", 10, 10))
-    labels = slic(pixels, segments=4)
+    labels = slic(pixels, num_segments=4)
     expected = np.repeat((labels == 0)[..., None] / np.sum(labels == 0), 3, axis=2)
     assert_close(jax.jit(jax.grad(mean_of_first))(pixels), expected)
 
@@ -219,9 +219,9 @@ def test_slic_has_no_derivative_and_lets_others_be():
         (np.ones((4, 5, 1), np.float32), {}, r"shape \(4, 5, 1\), but one RGB image .* repeat the channel"),
         (np.ones((2, 4, 5, 3), np.float32), {}, "one RGB image"),
         (np.ones((4, 5, 3), np.uint8), {}, r"pixels is uint8, but floats in \[0, 1\]"),
-        (np.ones((4, 5, 3), np.float32), {}, "segments is 50, but 1 to 20"),
-        (np.ones((4, 5, 3), np.float32), {"segments": 0}, "segments is 0, but 1 to 20"),
-        (np.ones((4, 5, 3), np.float32), {"segments": 2, "iterations": 0}, "iterations is 0, but at least 1"),
+        (np.ones((4, 5, 3), np.float32), {}, "num_segments is 50, but 1 to 20"),
+        (np.ones((4, 5, 3), np.float32), {"num_segments": 0}, "num_segments is 0, but 1 to 20"),
+        (np.ones((4, 5, 3), np.float32), {"num_segments": 2, "iterations": 0}, "iterations is 0, but at least 1"),
     ],
 )
 def test_what_slic_refuses(pixels, options, says):

@@ -10,11 +10,38 @@ import pytest
 from table import TABLE
 
 import jaxplain as jp
+from jaxplain import concepts, metrics, similarity, transform
 
 PACKAGE = Path(__file__).parents[1] / "jaxplain"
-CORE = ("net", "target", "quadrature", "rivals", "transform", "postprocess", "segment", "metrics", "explain/*")
-FUNCTIONS = {name: getattr(jp, name) for name in jp.__all__ if inspect.isfunction(getattr(jp, name))}
+CORE = (
+    "_*",
+    "net",
+    "target",
+    "similarity",
+    "transform/*",
+    "methods",
+    "postprocess",
+    "segment",
+    "metrics/*",
+    "explain/*",
+)
+MODULES = (jp, concepts, metrics, similarity, transform)
+PUBLIC = {f"{m.__name__}.{name}": getattr(m, name) for m in MODULES for name in m.__all__}
+FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
+ON_DEVICE = [name for name in FUNCTIONS if not name.startswith("jaxplain.concepts.")]  # others draw on the host
 EXPLAINERS = {row.explain.__name__: row.explain for row in TABLE if row.explain in FUNCTIONS.values()}
+MEASURES = {name: f for name, f in FUNCTIONS.items() if name.startswith("jaxplain.metrics.")}
+TRANSFORMED = {
+    "batched": jp.batched(jp.grad_cam),
+    "over_classes": jp.over_classes(jp.rise),
+    "smooth": jp.smooth(jp.saliency, samples=2, sigma=0.1),
+    "chunked": jp.chunked(jp.grad_cam, 2),
+    "active": jp.active(jp.gradient),
+    "inactive": jp.inactive(jp.gradient),
+    "active_and_inactive": jp.active_and_inactive(jp.gradient),
+    "at_layers": jp.at_layers(jp.grad_cam, ("a", "b")),
+    "per_segment": jp.per_segment(jp.grad_cam),
+}
 UNPUBLISHED = {"gradient", "channel_map"}  # explainers that are a definition and no paper's
 SHAPE = re.compile(r"\((\w+, )*[hHnkKBdC]\w*(, (\d|\w+))*,?\)|\bh w\b|\bH W\b|[Ss]ame shape|scalar")
 SOURCE = re.compile(r'([A-Z]\w+, )+[A-Z]?\w*[^"]*"[^"]+", (19|20)\d\d')
@@ -33,8 +60,8 @@ def docstring_faults(function, published):
     doc = inspect.getdoc(function)
     if not doc:
         return ["no docstring"]
-    told = f"{doc} {inspect.signature(function).return_annotation}"
-    faults = [] if SHAPE.search(told) else ["names no shape"]
+    described = f"{doc} {inspect.signature(function).return_annotation}"
+    faults = [] if SHAPE.search(described) else ["names no shape"]
     sourced = SOURCE.search(" ".join(doc.split())) or not published
     return faults if sourced else [*faults, "names no authors, title and year"]
 
@@ -42,7 +69,39 @@ def docstring_faults(function, published):
 def test_every_name_is_there():
     assert list(jp.__all__) == sorted(set(jp.__all__))
     assert all(hasattr(jp, name) for name in jp.__all__)
-    assert set(FUNCTIONS) == set(jp.__all__) - {"Bars", "Panel"}
+    assert {f"jaxplain.{name}" for name in jp.__all__} - set(FUNCTIONS) == {
+        f"jaxplain.{name}" for name in ("Attribution", "Bars", "Concept", "Panel")
+    }
+    assert {*transform.__all__} == {*TRANSFORMED}
+    assert {*jp.__all__} < {*dir(jp)}
+    assert {"metrics", "models", "similarity"} < {*dir(jp)}
+    assert not [name for name in dir(jp) if name.startswith("_") and name != "__version__"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_no_name_hides_the_module_it_lives_in(name):
+    module = getattr(PUBLIC[name], "__module__", None)
+    assert module is None or module.split(".")[-1] != name.split(".")[-1]
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_transforms_keep_name_docstring_and_signature(name):
+    """They are called as explainers are: net, image and target first, everything else by keyword."""
+    explain = TRANSFORMED[name]
+    inner = explain.__wrapped__
+    assert (explain.__name__, explain.__doc__) == (inner.__name__, inner.__doc__)
+    assert signature_faults(explain) == []
+    added = {"smooth": {"key"}, "per_segment": {"segments", "num_segments", "rectify"}}.get(name, set())
+    missing = {"layer"} if name == "at_layers" else set()
+    assert {*inspect.signature(explain).parameters} == ({*inspect.signature(inner).parameters} | added) - missing
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_have_keyword_only_options_and_describe_their_results(name):
+    parameters = inspect.signature(MEASURES[name]).parameters.values()
+    with_default = [p for p in parameters if p.default is not p.empty]
+    assert all(p.kind is p.KEYWORD_ONLY for p in with_default)
+    assert docstring_faults(MEASURES[name], published=False) == []
     assert {"gradient", "saliency", "integrated_gradients", "grad_cam", "eigen_cam"} <= set(EXPLAINERS)
 
 
@@ -59,7 +118,7 @@ def test_every_explainer_is_called_and_described_alike(name):
     assert docstring_faults(EXPLAINERS[name], name not in UNPUBLISHED) == []
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_keys_are_always_called_key(name):
     assert not {"rng", "rngs", "seed", "prng"} & set(inspect.signature(FUNCTIONS[name]).parameters)
 
@@ -92,10 +151,10 @@ def code_lines(source):
 def size_faults(sources):
     """What is too large in the files of the core."""
     sizes = [size for source in sources for size in functions(source)]
-    faults = [f"{name} has {lines} lines" for name, lines in sizes if lines > 60]
+    faults = [f"{name} has {lines} lines" for name, lines in sizes if lines > 50]
     median, total = statistics.median(lines for _, lines in sizes), sum(map(code_lines, sources))
     faults += [f"the median function has {median} lines"] if median > 10 else []
-    return faults + ([f"the core has {total} lines"] if total > 1500 else [])
+    return faults + ([f"the core has {total} lines"] if total > 1700 else [])
 
 
 def core():
@@ -137,5 +196,5 @@ def test_what_is_too_large_is_found():
 
     assert size_faults([source(10)]) == []
     assert size_faults([source(11)]) == ["the median function has 11 lines"]
-    assert size_faults([source(61), source(1), source(1)]) == ["f has 61 lines"]
-    assert size_faults([source(9)] * 151) == ["the core has 1510 lines"]
+    assert size_faults([source(51), source(1), source(1)]) == ["f has 51 lines"]
+    assert size_faults([source(9)] * 171) == ["the core has 1710 lines"]

@@ -17,7 +17,7 @@ import numpy as np
 import jaxplain as jp
 from jaxplain.cli.errors import writing
 from jaxplain.cli.tables import show
-from jaxplain.significance import compare, holm, interval, null_band
+from jaxplain.stats import compare, holm, interval, null_band
 
 LEVEL = 0.05
 ByConcept = dict[str, dict[str, np.ndarray]]  # by layer and name of the concept

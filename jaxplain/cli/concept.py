@@ -27,7 +27,7 @@ from jaxplain.cli.common import (
 from jaxplain.cli.errors import told, writing
 from jaxplain.cli.methods import named, outputs
 from jaxplain.cli.tables import show
-from jaxplain.concept_files import Fitted, check_home, fingerprint, fit, read, save
+from jaxplain.concepts import Fitted, check_model, fingerprint, fit_images, read, save
 
 RULES, TESTS = ("trapezoid", "gauss_legendre"), ("welch", "permutation")
 CLASSES = 3  # that are explained where none is named
@@ -92,7 +92,7 @@ def fit_command(
         layers = [_with_positions(loaded, one) for one in dict.fromkeys(layer or [loaded.spec.cam_layer])]
         with bars() as track:
             ours, theirs = (readable(folder, picture_of(loaded.spec), skip, track) for folder in (images, random))
-        fitted = fit(name, loaded, np.stack(ours), np.stack(theirs), layers, nulls=nulls, seed=seed)
+        fitted = fit_images(name, loaded, np.stack(ours), np.stack(theirs), layers, nulls=nulls, seed=seed)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             save(path, fitted)
@@ -211,7 +211,7 @@ def _home(files, model, weights):
     loaded = load(model or fitted[0].model, weights)
     parameters = fingerprint(loaded.net)
     for one in fitted:
-        check_home(one, loaded, parameters)
+        check_model(one, loaded, parameters)
     layers: dict[str, list[str]] = {}
     for one in fitted:
         for layer, concept in one.concepts.items():

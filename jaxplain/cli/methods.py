@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 import jaxplain as jp
-from jaxplain.explain.fam import normalised
 from jaxplain.net import Net
+from jaxplain.similarity import normalised
 
 
 def rise(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W"]:
@@ -45,7 +45,7 @@ def segmented(pixels: ArrayLike, segmenter: str, segments: int) -> np.ndarray:
 
 
 SEGMENTERS: dict[str, Callable[..., np.ndarray]] = {
-    "slic": lambda pixels, segments: jp.connected(np.asarray(jp.slic(pixels, segments=segments))),
+    "slic": lambda pixels, segments: jp.connected(np.asarray(jp.slic(pixels, num_segments=segments))),
     "quickshift": lambda pixels, _: jp.quickshift(pixels, kernel_size=4, max_dist=200, ratio=0.2),  # as lime's
     "felzenszwalb": lambda pixels, _: jp.felzenszwalb(pixels, scale=100, sigma=0.5, min_size=50),
 }

@@ -32,7 +32,7 @@ from jaxplain.cli.common import (
 from jaxplain.cli.errors import told, writing
 from jaxplain.cli.methods import embedded, named
 from jaxplain.cli.tables import show
-from jaxplain.explain.fam import POOLED, normalised
+from jaxplain.similarity import POOLED, normalised
 
 BATCH = 16
 

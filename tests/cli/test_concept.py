@@ -12,9 +12,9 @@ from compare import assert_close
 from PIL import Image
 
 import jaxplain as jp
-from jaxplain import concept_images, significance
-from jaxplain.concept_files import read, save
-from jaxplain.explain.concepts import Concept
+from jaxplain import concepts, stats
+from jaxplain.concepts import read, save
+from jaxplain.explain import Concept
 from jaxplain.models import load
 
 LAYERS = "conv", "relu"
@@ -25,9 +25,9 @@ def folders(tmp_path_factory):
     """Images of two textures in two colours, which every network can tell apart, and random ones."""
     folder = tmp_path_factory.mktemp("images")
     for name, colour in (("dots", [1, 0.2, 0]), ("stripes", [0, 0.3, 1])):
-        for path in concept_images.write(folder, name, 6, size=24).iterdir():
+        for path in concepts.write(folder, name, 6, size=24).iterdir():
             Image.fromarray((np.asarray(Image.open(path)) * np.array(colour)).astype(np.uint8)).save(path)
-    concept_images.write(folder, "random", 12, size=24)
+    concepts.write(folder, "random", 12, size=24)
     return folder
 
 
@@ -68,7 +68,7 @@ def test_a_fitted_concept_is_the_librarys(fitted, place):
     for layer in LAYERS:
         ours, random = (activations(model, place / name, layer) for name in ("dots", "random"))
         assert_close(fitted["dots"].concepts[layer], jp.fit_concept(ours, random), 1e-4)
-        assert_close(fitted["dots"].nulls[layer], significance.null_concepts(random, 5, size=6), 1e-4)
+        assert_close(fitted["dots"].nulls[layer], concepts.null_concepts(random, 5, size=6), 1e-4)
     assert (fitted["dots"].images, fitted["dots"].random, fitted["dots"].model) == (6, 12, "tiny")
     first = Image.open(place / "dots" / "000.png").resize((16, 16), Image.Resampling.BILINEAR)
     shown = Image.fromarray(fitted["dots"].examples[0]).resize((16, 16), Image.Resampling.BOX)
@@ -95,7 +95,7 @@ def test_explaining_writes_what_the_library_computes(run, fitted, place):
     rows, record = table("out/photo_concepts.csv"), json.loads((place / "out/photo_concepts.json").read_text())
     assert len(rows) == 2 * 2 * 2
     p = np.array([float(row["p"]) for row in rows])
-    assert_close(np.array([row["p_holm"] for row in record["attributions"]]), significance.holm(p))
+    assert_close(np.array([row["p_holm"] for row in record["attributions"]]), stats.holm(p))
     for layer in LAYERS:
         concepts, places = everything(fitted, layer)
         explain = jp.over_classes(jp.concept_attribution)
@@ -108,9 +108,9 @@ def test_explaining_writes_what_the_library_computes(run, fitted, place):
             values, nulls = np.asarray(expected.values)[:, i], np.asarray(expected.values)[:, places[name]].T
             assert (values.max() > 0) or name == "stripes"  # which are blue, and the photograph is red
             assert_close([float(row["value"]) for row in mine], values.tolist(), 1e-3)
-            bands = np.transpose(significance.null_band(nulls))
+            bands = np.transpose(stats.null_band(nulls))
             assert_close(np.array([[float(row["null_low"]), float(row["null_high"])] for row in mine]), bands, 1e-3)
-            p = significance.compare(values[None], nulls)
+            p = stats.compare(values[None], nulls)
             assert_close([float(row["p"]) for row in mine], p.tolist(), 1e-2)
     assert [one["index"] for one in record["classes"]] == classes
     assert all(one["class"].split()[0] in done.out for one in record["classes"])
@@ -143,7 +143,7 @@ def test_a_class_over_a_folder(run, fitted, place):
             values, nulls = np.asarray(found)[:, i], np.asarray(found)[:, places[name]].mean(axis=0)
             assert (values.max() > 0) or name == "dots"
             ends = [float(row[key]) for key in ("value", "deviation", "low", "high")]
-            assert_close(np.array(ends), np.array(significance.interval(values)), 1e-3)
+            assert_close(np.array(ends), np.array(stats.interval(values)), 1e-3)
             assert float(row["p"]) == pytest.approx(np.mean(np.append(nulls, values.mean()) >= values.mean()))
             each = [image["values"][layer][name] for image in record["images"]]
             assert_close(np.array(each), values, 1e-3)

@@ -184,7 +184,7 @@ def test_secam_is_the_librarys_in_segments_that_are_drawn(run, monkeypatch, tiny
     model, k = load("tiny", tiny), record["targets"][0]["index"]
     pixels, count = model.pixels("sample:chelsea"), record["methods"]["secam"]["segments"]
     expected = {
-        "slic": lambda: jp.connected(np.asarray(jp.slic(pixels, segments=12))),
+        "slic": lambda: jp.connected(np.asarray(jp.slic(pixels, num_segments=12))),
         "quickshift": lambda: jp.quickshift(pixels, kernel_size=4, max_dist=200, ratio=0.2),
         "felzenszwalb": lambda: jp.felzenszwalb(pixels, scale=100, sigma=0.5, min_size=50),
     }[segmenter]()

@@ -11,8 +11,8 @@ from PIL import Image
 from skimage import data
 
 import jaxplain as jp
-from jaxplain.explain.fam import normalised
 from jaxplain.models import load
+from jaxplain.similarity import normalised
 
 NAMES = ("chelsea", "coffee", "astronaut", "rocket", "moon")
 

@@ -61,11 +61,12 @@ def test_before_a_mean_and_a_dense_layer_it_is_cam():
 
 @EVERY
 @pytest.mark.parametrize("tiny", nets.TINY, ids=lambda tiny: tiny.name)
-def test_a_tuple_of_layers_is_each_of_them_in_forward_order(explain, tiny):
+def test_a_tuple_of_layers_is_each_of_them_in_the_order_asked_for(explain, tiny):
     net = nets.net(tiny, nets.params(tiny))
     layers = {"ridge": ("conv", "relu"), "branch": ("stem", "act", "side", "sum")}[tiny.name]
-    maps = explain(net, X, TARGET, layer=layers[::-1])
-    assert list(maps) == list(layers)
+    for call in (explain, jax.jit(explain, static_argnames="layer")):
+        maps = call(net, X, TARGET, layer=layers[::-1])
+        assert list(maps) == list(layers[::-1])
     assert_close(maps, {layer: explain(net, X, TARGET, layer=layer) for layer in layers})
     assert list(explain(net, X, TARGET, layer=layers[:1])) == [layers[0]]
 
@@ -78,7 +79,7 @@ def test_a_method_looks_like_a_function(explain):
     assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 3 + [inspect.Parameter.KEYWORD_ONLY]
     assert getattr(jp, explain.__name__) is explain
     assert explain.__qualname__ == explain.__name__
-    assert explain.__module__ == "jaxplain.explain.cam"
+    assert explain.__module__ == "jaxplain.explain._cam"
     assert "(h, w)" in explain.__doc__
 
 

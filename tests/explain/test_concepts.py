@@ -11,7 +11,8 @@ from compare import assert_close
 from jax.tree_util import Partial
 
 import jaxplain as jp
-from jaxplain.explain.concepts import Concept, rank_median
+from jaxplain.concepts import rank_median
+from jaxplain.explain import Concept
 
 X = jnp.asarray(nets.images(1)[0])
 CLASSES = np.eye(nets.CLASSES, dtype=np.float32)

@@ -201,7 +201,7 @@ def test_a_baseline_of_another_shape_raises(options, expected):
     ("options", "says"),
     [
         ({"steps": 0}, "steps is 0"),
-        ({"steps": 1, "rule": "trapezoid"}, "needs at least 2"),
+        ({"steps": 0, "rule": "trapezoid"}, "at least 1 is expected"),
         ({"rule": "simpson"}, "rule is 'simpson'"),
         ({"chunk": 0}, "chunk is 0"),
         ({"layer": "sidle"}, r"no layer 'sidle'.*'side'"),

@@ -12,7 +12,7 @@ from compare import assert_close
 from parity.torch_nets import PHOTOS, lite, noise, to_torch, twins
 
 import jaxplain as jp
-from jaxplain.explain.concepts import Concept
+from jaxplain.explain import Concept
 from jaxplain.models import load
 
 # A layer whose rest bends, of EfficientNet-Lite0 one with values of both signs, and one whose rest is linear.

@@ -26,8 +26,8 @@ from parity.torch_nets import (
 )
 
 import jaxplain as jp
+from jaxplain._loops import nodes
 from jaxplain.models import load
-from jaxplain.quadrature import nodes
 
 STEPS, DRAWS, SIGMA, KEY = 8, 2, 0.15, jax.random.key(4)
 TOLERANCE = 1e-4
@@ -201,7 +201,7 @@ def test_smooth_gradient_is_a_loop_of_torchs(case):
         return jax.vmap(lambda key: x + SIGMA * jax.random.normal(key, x.shape, x.dtype))(keys)
 
     ours, relus = with_relus(
-        functools.partial(jp.smooth(jp.gradient, draws=DRAWS, sigma=SIGMA), key=KEY),
+        functools.partial(jp.smooth(jp.gradient, samples=DRAWS, sigma=SIGMA), key=KEY),
         noisy,
         None,
         *(case.twins.net, case.x, case.target),

@@ -151,7 +151,7 @@ def test_infidelity_is_captums(smooth, normalise):
         n_perturb_samples=20,
         normalize=normalise,
     )
-    options = {"key": KEY, "draws": 20, "sigma": 0.3, "normalise": normalise}
+    options = {"key": KEY, "samples": 20, "sigma": 0.3, "normalise": normalise}
     ours = metrics.infidelity(smooth.net, smooth.x, jp.one_hot(2, 5), smooth.heat, **options)
     assert_close(ours, theirs[0].numpy(), TOLERANCE)
 
@@ -166,5 +166,5 @@ def test_max_sensitivity_is_captums(smooth):
         target=2,
         abs=False,
     )
-    ours = metrics.max_sensitivity(jp.gradient, smooth.net, smooth.x, jp.one_hot(2, 5), key=KEY, radius=0.2, draws=10)
+    ours = metrics.max_sensitivity(jp.gradient, smooth.net, smooth.x, jp.one_hot(2, 5), key=KEY, radius=0.2, samples=10)
     assert_close(ours, theirs[0].detach().numpy(), TOLERANCE)

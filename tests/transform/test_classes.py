@@ -144,7 +144,7 @@ def test_both_at_once_are_each_alone():
     ("explain", "options"),
     [
         (jp.integrated_gradients, {"steps": 3, "baseline": jnp.full_like(X, 0.2)}),
-        (jp.smooth(jp.gradient, draws=4, sigma=0.3), {"key": KEY}),
+        (jp.smooth(jp.gradient, samples=4, sigma=0.3), {"key": KEY}),
         (jp.hires_cam, {"layer": "side"}),
         (jp.grad_cam, {"layer": ("stem", "side")}),
     ],

@@ -1,12 +1,6 @@
-"""Functions of explainers: mapped over images, classes and layers, smoothed, run in chunks.
+"""Explainers over batches and classes."""
 
-Each takes an explainer, explain(net, x, *rest, **options), and returns a function that is called in the same way. Jit
-the result once, at module level, and name its static options:
-
-    explain = jax.jit(batched(grad_cam), static_argnames="layer")
-"""
-
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxplain.net import Net, check_image
-from jaxplain.quadrature import weighted_sum
-
-Explain = Callable[..., Any]
+from jaxplain._types import Explain, Net
+from jaxplain.transform._signature import like
 
 
 def batched(explain: Explain, per_image: Sequence[str] = ()) -> Explain:
@@ -29,6 +21,7 @@ def batched(explain: Explain, per_image: Sequence[str] = ()) -> Explain:
         batched(grad_cam)(net, X, targets, layer="layer4")        # X (B, H, W, 3), targets (B, n): maps (B, h, w)
     """
 
+    @like(explain)
     def over_images(net: Net, X: ArrayLike, *rest: Any, **options: Any) -> Any:
         own = {name: options.pop(name) for name in per_image if name in options}
         size = _batch_size(X, (rest, own))
@@ -45,6 +38,7 @@ def over_classes(explain: Explain) -> Explain:
     The forward pass, which no target changes, is done once.
     """
 
+    @like(explain)
     def over_targets(net: Net, x: ArrayLike, *rest: Any, **options: Any) -> Any:
         if not rest:
             raise ValueError("There are no targets: give them as the third positional argument.")
@@ -52,51 +46,6 @@ def over_classes(explain: Explain) -> Explain:
         return jax.vmap(lambda target: explain(net, x, *others, target, **options))(targets)
 
     return over_targets
-
-
-def at_layers(explain: Explain, layers: str | Iterable[str]) -> Explain:
-    """Runs an explainer at each layer and returns {layer: result}.
-
-    An option that is a dict with exactly these layers as keys is looked up for each layer.
-    """
-
-    layers = (layers,) if isinstance(layers, str) else tuple(layers)
-
-    def everywhere(net: Net, x: ArrayLike, *rest: Any, **options: Any) -> dict[str, Any]:
-        def own(option, layer):
-            return option[layer] if isinstance(option, dict) and set(option) == set(layers) else option
-
-        return {
-            layer: explain(net, x, *rest, layer=layer, **{name: own(option, layer) for name, option in options.items()})
-            for layer in layers
-        }
-
-    return everywhere
-
-
-def smooth(explain: Explain, *, draws: int, sigma: ArrayLike, chunk: int | None = None) -> Explain:
-    """The mean of an explainer's result over `draws` images x + sigma * noise, with standard normal noise.
-
-    `sigma` is in units of x. `chunk` draws are evaluated at a time (None: all at once), and memory does not grow with
-    their number. The result takes a `key`.
-
-    Smilkov, Thorat, Kim, Viegas, Wattenberg, "SmoothGrad: removing noise by adding noise", 2017.
-
-        smooth(gradient, draws=25, sigma=0.15)(net, x, target, key=jax.random.key(0))
-    """
-    if draws < 1:
-        raise ValueError(f"draws is {draws}, but a mean needs at least 1.")
-
-    def mean(net: Net, x: ArrayLike, *rest: Any, key: jax.Array, **options: Any) -> Any:
-        check_image(x)
-        image = jnp.asarray(x)
-
-        def one(key):
-            return explain(net, image + sigma * jax.random.normal(key, image.shape, image.dtype), *rest, **options)
-
-        return weighted_sum(one, jax.random.split(key, draws), np.full(draws, 1 / draws), chunk)
-
-    return mean
 
 
 def chunked(f: Explain, size: int, per_image: Sequence[str] = ()) -> Explain:
@@ -108,7 +57,8 @@ def chunked(f: Explain, size: int, per_image: Sequence[str] = ()) -> Explain:
     if size < 1:
         raise ValueError(f"size is {size}, but a chunk holds at least 1 image.")
 
-    def in_chunks(net: Net, X: ArrayLike, *rest: Any, **options: Any) -> Any:
+    @like(f)
+    def in_parts(net: Net, X: ArrayLike, *rest: Any, **options: Any) -> Any:
         own = {name: options.pop(name) for name in per_image if name in options}
         count = _batch_size(X, (rest, own))
         if options.get("key") is not None:
@@ -121,7 +71,7 @@ def chunked(f: Explain, size: int, per_image: Sequence[str] = ()) -> Explain:
 
         return jax.tree.map(lambda *parts: np.concatenate(parts), *map(part, range(0, count, size)))
 
-    return in_chunks
+    return in_parts
 
 
 def _batch_size(X: ArrayLike, others: Any) -> int:

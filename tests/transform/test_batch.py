@@ -30,9 +30,9 @@ def loop(explain, X, targets, **options):
     return jnp.stack([alone(x, target) for x, target in zip(X, targets, strict=True)])
 
 
-def noisy(x, draws, sigma=0.5):
+def noisy(x, samples, sigma=0.5):
     """The images that `smooth` takes the mean over."""
-    return [x + sigma * jax.random.normal(key, x.shape) for key in jax.random.split(KEY, draws)]
+    return [x + sigma * jax.random.normal(key, x.shape) for key in jax.random.split(KEY, samples)]
 
 
 def test_batched_is_a_loop_over_images():
@@ -121,8 +121,10 @@ def test_over_classes_and_batched_in_both_orders():
 
 
 def test_at_layers():
-    maps = jp.at_layers(jp.grad_cam, ("side", "stem"))(NET, X[0], TARGETS[0])
-    assert list(maps) == ["side", "stem"]
+    explain = jp.at_layers(jp.grad_cam, ("stem", "side"))
+    for call in (explain, jax.jit(explain)):
+        maps = call(NET, X[0], TARGETS[0])
+        assert list(maps) == ["stem", "side"]
     assert_close(maps, {name: jp.grad_cam(NET, X[0], TARGETS[0], layer=name) for name in ("side", "stem")})
 
 
@@ -143,22 +145,22 @@ def test_at_layers_passes_another_dict_on():
 
 def test_smooth_without_noise_is_the_explainer():
     expected = jp.gradient(NET, X[0], TARGETS[0])
-    for draws, chunk in ((1, None), (4, 3)):
-        still = jax.jit(jp.smooth(jp.gradient, draws=draws, sigma=0.0, chunk=chunk))
+    for samples, chunk in ((1, None), (4, 3)):
+        still = jax.jit(jp.smooth(jp.gradient, samples=samples, sigma=0.0, chunk=chunk))
         assert_close(still(NET, X[0], TARGETS[0], key=KEY), expected)
 
 
 def test_smooth_is_the_mean_over_noisy_images():
     expected = jnp.mean(loop(jp.saliency, noisy(X[0], 3), [TARGETS[0]] * 3), axis=0)
     for chunk in (None, 2):
-        smoothed = jax.jit(jp.smooth(jp.saliency, draws=3, sigma=0.5, chunk=chunk))
+        smoothed = jax.jit(jp.smooth(jp.saliency, samples=3, sigma=0.5, chunk=chunk))
         assert_close(smoothed(NET, X[0], TARGETS[0], key=KEY), expected)
     assert np.abs(expected - jp.saliency(NET, X[0], TARGETS[0])).max() > 1e-3
 
 
 def test_smooth_and_over_classes_commute():
-    classes_inside = jax.jit(jp.smooth(jp.over_classes(jp.saliency), draws=3, sigma=0.5))
-    classes_outside = jax.jit(jp.over_classes(jp.smooth(jp.saliency, draws=3, sigma=0.5)))
+    classes_inside = jax.jit(jp.smooth(jp.over_classes(jp.saliency), samples=3, sigma=0.5))
+    classes_outside = jax.jit(jp.over_classes(jp.smooth(jp.saliency, samples=3, sigma=0.5)))
     maps = classes_inside(NET, X[0], TARGETS, key=KEY)
     assert maps.shape == (5, 6, 6)
     assert_close(classes_outside(NET, X[0], TARGETS, key=KEY), maps)
@@ -166,21 +168,21 @@ def test_smooth_and_over_classes_commute():
 
 def test_smooth_of_several_maps():
     layers = ("stem", "side")
-    several = jax.jit(jp.smooth(jp.grad_cam, draws=3, sigma=0.5, chunk=2), static_argnames="layer")
+    several = jax.jit(jp.smooth(jp.grad_cam, samples=3, sigma=0.5, chunk=2), static_argnames="layer")
     images, targets = noisy(X[0], 3), [TARGETS[0]] * 3
     expected = {name: jnp.mean(loop(jp.grad_cam, images, targets, layer=name), axis=0) for name in layers}
     assert_close(several(NET, X[0], TARGETS[0], key=KEY, layer=layers), expected)
 
 
 def test_smooth_in_a_batch_draws_for_each_image():
-    smoothed = jp.smooth(lambda net, x, target: x, draws=2, sigma=0.5)
+    smoothed = jp.smooth(lambda net, x, target: x, samples=2, sigma=0.5)
     each = [smoothed(NET, x, t, key=k) for x, t, k in zip(X, TARGETS, jax.random.split(KEY, 5), strict=True)]
     assert_close(jp.batched(smoothed)(NET, X, TARGETS, key=KEY), jnp.stack(each))
 
 
 def test_sigma_may_be_traced():
     def mean(sigma):
-        return jp.smooth(jp.gradient, draws=2, sigma=sigma)(NET, X[0], TARGETS[0], key=KEY)
+        return jp.smooth(jp.gradient, samples=2, sigma=sigma)(NET, X[0], TARGETS[0], key=KEY)
 
     assert_close(jax.jit(mean)(0.0), jp.gradient(NET, X[0], TARGETS[0]))
     assert np.abs(jax.jit(mean)(0.5) - jax.jit(mean)(0.0)).max() > 1e-3
@@ -223,16 +225,16 @@ def test_a_chunk_holds_an_image(size):
         jp.chunked(jp.batched(jp.gradient), size)
 
 
-@pytest.mark.parametrize("draws", [0, -1])
-def test_a_mean_needs_a_draw(draws):
-    with pytest.raises(ValueError, match=f"draws is {draws}, but a mean needs at least 1"):
-        jp.smooth(jp.gradient, draws=draws, sigma=0.1)
+@pytest.mark.parametrize("samples", [0, -1])
+def test_a_mean_needs_a_draw(samples):
+    with pytest.raises(ValueError, match=f"samples is {samples}, but a mean needs at least 1"):
+        jp.smooth(jp.gradient, samples=samples, sigma=0.1)
 
 
 @pytest.mark.parametrize("chunk", [0, -1])
 def test_a_chunk_holds_a_draw(chunk):
     with pytest.raises(ValueError, match=f"chunk is {chunk}, but at least 1"):
-        jp.smooth(jp.gradient, draws=2, sigma=0.1, chunk=chunk)(NET, X[0], TARGETS[0], key=KEY)
+        jp.smooth(jp.gradient, samples=2, sigma=0.1, chunk=chunk)(NET, X[0], TARGETS[0], key=KEY)
 
 
 def test_a_jitted_explainer_retraces_for_a_layer_name_only():

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain.net import Net, check_image, run, view
-from jaxplain.quadrature import nodes, weighted_sum
-from jaxplain.rivals import active, inactive
+from jaxplain._loops import nodes, weighted_sum
+from jaxplain._types import Net, Rule
+from jaxplain.net import check_image, run, view
 from jaxplain.target import score
+from jaxplain.transform import active, inactive
 
 
 def gradient(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W C"]:
@@ -91,14 +92,15 @@ def integrated_gradients(
     layer: str | None = None,
     steps: int = 50,
     baseline: ArrayLike | None = None,
-    rule: str = "gauss_legendre",
-    chunk: int | None = None,
+    rule: Rule = "gauss_legendre",
+    chunk: int | None = 16,
 ) -> Float[Array, "H W C"]:
     """(x - b) * integral over t in [0, 1] of d score / d x at b + t (x - b), signed, (H, W, 3).
 
     b is `baseline`, zeros by default. With a `layer`, x is the activation there, and the result is (h, w, C). The
-    attributions sum to score(x) - score(b), up to the error of the quadrature `rule` with `steps` points; `chunk`
-    points are evaluated at a time, which bounds memory.
+    attributions sum to score(x) - score(b), up to the error of the quadrature `rule`, which divides the path into
+    `steps` steps; each has one gradient, but the trapezoid rule has one more. `chunk` gradients are evaluated at a time
+    (None: all), which bounds memory.
 
     Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
     """

@@ -14,8 +14,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain.net import Net, check_image, run, with_fill
-from jaxplain.quadrature import each, weighted_sum
+from jaxplain._loops import each, weighted_sum
+from jaxplain._numerics import contract
+from jaxplain._types import Net
+from jaxplain.net import check_image, run, with_fill
 from jaxplain.segment import check_segments
 from jaxplain.target import score
 
@@ -47,7 +49,7 @@ def occlusion(
         return score(run(net, jnp.where(inside > 0, filled, x)), target)
 
     drops = score(run(net, x), target) - each(drop, jnp.asarray(places), chunk)
-    total = jnp.einsum("rh,rc,cw->hw", rows, drops.reshape(len(rows), -1), columns)
+    total = contract("rh,rc,cw->hw", rows, drops.reshape(len(rows), -1), columns)
     covered = jnp.sum(rows, axis=0)[:, None] * jnp.sum(columns, axis=0)[None]
     return total / jnp.maximum(covered, 1)
 
@@ -155,8 +157,8 @@ def grid_mask(key: Array, size: Sequence[int], cells: int, keep: float) -> Float
         mirrored = cells - 1 - np.abs(cells - 1 - np.abs(coordinates))
         weights = np.maximum(0, 1 - np.abs(mirrored[:, None] - np.arange(cells))).astype(np.float32)
         start = jax.random.randint(shift, (), 0, cell)
-        mask = jnp.tensordot(lax.dynamic_slice_in_dim(weights, start, length), mask, (1, axis))
-        mask = jnp.moveaxis(mask, 0, axis)
+        shown = lax.dynamic_slice_in_dim(weights, start, length)
+        mask = contract("yi,ij->yj" if axis == 0 else "xj,yj->yx", shown, mask)
     return mask
 
 
@@ -170,8 +172,8 @@ def _mean_colours(x, segments, num_segments):
 def _ridge(features, values, weights, alpha):
     """Coefficients (K,) that minimise sum of weights (values - features @ c - intercept)^2 + alpha |c|^2."""
     centre = weights / jnp.sum(weights)
-    features = features - (centre @ features)[None]
-    values = values - centre @ values
+    features = features - contract("n,nk->k", centre, features)[None]
+    values = values - contract("n,n->", centre, values)
     weighted = features * weights[:, None]
-    normal = weighted.T @ features + alpha * jnp.eye(features.shape[1])
-    return jax.scipy.linalg.solve(normal, weighted.T @ values, assume_a="pos")
+    normal = contract("nk,nl->kl", weighted, features) + alpha * jnp.eye(features.shape[1])
+    return jax.scipy.linalg.solve(normal, contract("nk,n->k", weighted, values), assume_a="pos")

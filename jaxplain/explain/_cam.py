@@ -2,9 +2,10 @@
 
 `layer` names a layer whose activation A is (h, w, C); g is d score / d A. Maps are (h, w), raw and signed: `positive`,
 `upsample` and `unit_range` make the pictures of the papers from them. A tuple of layers gives {layer: map} from one
-backward pass, in forward order; what jit and vmap return, JAX sorts by name.
+backward pass, in the order of the tuple.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,8 +14,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain.net import Net, run, taps, view
-from jaxplain.quadrature import each
+from jaxplain._loops import each
+from jaxplain._numerics import contract, quotient
+from jaxplain._types import Net
+from jaxplain.net import run, taps, view
 from jaxplain.target import score
 
 Weigh = Callable[[Array, Array], Array]
@@ -50,7 +53,7 @@ def cam(weigh: Weigh) -> Cam:
             activation, head = view(net, layer, x)
             return weighted(activation, jax.grad(lambda a: score(head(a), target))(activation))
         activations, gradients = taps(net, layer, x, target)
-        return {name: weighted(activations[name], gradients[name]) for name in activations}
+        return OrderedDict((name, weighted(activations[name], gradients[name])) for name in activations)
 
     explain.__name__ = explain.__qualname__ = getattr(weigh, "__name__", "explain")  # a partial has no name
     explain.__doc__, explain.__module__ = weigh.__doc__, weigh.__module__
@@ -137,7 +140,7 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     centred = rows - jnp.mean(rows, axis=0, keepdims=True)
     direction = jnp.linalg.svd(centred, full_matrices=False)[2][0]
     sign = jnp.where(jnp.sum(direction) < 0, -1.0, 1.0)
-    return (centred @ (sign * direction)).reshape(activation.shape[:-1])
+    return contract("nc,c->n", centred, sign * direction).reshape(activation.shape[:-1])
 
 
 def score_cam(
@@ -164,12 +167,12 @@ def score_cam(
     rows, columns = (_interpolation(n, m, align_corners) for n, m in zip(activation.shape, x.shape[:2], strict=False))
 
     def seen(channel):
-        mask = rows @ channel @ columns.T
+        mask = contract("yh,hw,xw->yx", rows, channel, columns)
         low, high = jnp.min(mask), jnp.max(mask)
         return score(run(net, x * ((mask - low) / (high - low + 1e-8))[..., None].astype(x.dtype)), target)
 
     weights = jax.nn.softmax(each(seen, jnp.moveaxis(activation, -1, 0), chunk))
-    return activation @ weights
+    return contract("hwc,c->hw", activation, weights)
 
 
 def ablation_cam(
@@ -192,7 +195,7 @@ def ablation_cam(
 
     whole = score(head(activation), target).astype(jnp.float32)
     drops = whole - each(without, channels, chunk)
-    return activation.astype(jnp.float32) @ jnp.where(whole == 0, 0, drops / jnp.where(whole == 0, 1, whole))
+    return contract("hwc,c->hw", activation.astype(jnp.float32), quotient(drops, whole))
 
 
 def channel_map(net: Net, x: ArrayLike, weights: ArrayLike, *, layer: str) -> Float[Array, "h w"]:
@@ -205,7 +208,7 @@ def channel_map(net: Net, x: ArrayLike, weights: ArrayLike, *, layer: str) -> Fl
     weights = jnp.asarray(weights, jnp.float32)
     if weights.shape != activation.shape[2:]:
         raise ValueError(f"weights has shape {weights.shape}, but one a channel, {activation.shape[2:]}, is expected.")
-    return activation.astype(jnp.float32) @ weights
+    return contract("hwc,c->hw", activation.astype(jnp.float32), weights)
 
 
 def _interpolation(length, size, align_corners):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from compare import assert_close
 
-from jaxplain.concept_files import Activations, Fitted, check_home, fingerprint, fit, read, save
-from jaxplain.explain.concepts import Concept
+from jaxplain.concepts import Fitted, LayerActivations, check_model, fingerprint, fit_images, read, save
+from jaxplain.explain import Concept
 from jaxplain.models import load
 
 
@@ -103,7 +103,7 @@ def model():
 
 def test_activations_are_read_again_and_again_in_batches(model):
     images = np.random.default_rng(1).integers(0, 256, (5, 224, 224, 3)).astype(np.uint8)
-    read_once, both = (Activations(model, "_blocks.14", images, batch) for batch in (5, 2))
+    read_once, both = (LayerActivations(model, "_blocks.14", images, batch) for batch in (5, 2))
     (whole,) = read_once
     assert [len(part) for part in both] == [2, 2, 1]
     assert_close(np.concatenate(list(both)), whole, 1e-4)
@@ -112,16 +112,16 @@ def test_activations_are_read_again_and_again_in_batches(model):
 
 def test_a_concept_is_at_home_where_it_was_fitted(model):
     images = np.random.default_rng(2).integers(0, 256, (6, 224, 224, 3)).astype(np.uint8)
-    fitted = fit("noise", model, images[:2], images[2:], ["_swish2"], nulls=2, seed=0)
+    fitted = fit_images("noise", model, images[:2], images[2:], ["_swish2"], nulls=2, seed=0)
     parameters = fingerprint(model.net)
-    check_home(fitted, model, parameters)
+    check_model(fitted, model, parameters)
     with pytest.raises(ValueError, match="other weights"):
-        check_home(fitted, model, "0" * 64)
+        check_model(fitted, model, "0" * 64)
     with pytest.raises(ValueError, match=r"another preprocessing \(resize\)"):
-        check_home(fitted, model._replace(spec=model.spec._replace(resize=300)), parameters)
+        check_model(fitted, model._replace(spec=model.spec._replace(resize=300)), parameters)
     with pytest.raises(ValueError, match="fitted in efficientnet_lite0, but the model is other"):
-        check_home(fitted, model._replace(spec=model.spec._replace(name="other")), parameters)
+        check_model(fitted, model._replace(spec=model.spec._replace(name="other")), parameters)
     with pytest.raises(ValueError, match="1 of the images are among the random ones"):
-        fit("noise", model, images[:2], images[1:], ["_swish2"], nulls=2, seed=0)
+        fit_images("noise", model, images[:2], images[1:], ["_swish2"], nulls=2, seed=0)
     with pytest.raises(ValueError, match="There are 1 images of 'noise' and 5 random ones"):
-        fit("noise", model, images[:1], images[1:], ["_swish2"], nulls=2, seed=0)
+        fit_images("noise", model, images[:1], images[1:], ["_swish2"], nulls=2, seed=0)

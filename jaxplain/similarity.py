@@ -1,7 +1,7 @@
-"""Feature activation maps: where an image resembles a reference, for networks that compare embeddings.
+"""Similarities of embeddings, split into what each channel of an activation adds to them.
 
-The embedding q (C,) is the spatial mean of the activation A (h, w, C) at a layer, and the reference is what it is
-compared with: a prototype, the other view of a pair, an image of a gallery. A split is a function
+The embedding q (C,) is the spatial mean of an activation A (h, w, C), and the reference is what it is compared with. A
+split is a function
 
     split(activation, reference) -> contributions (C,) of the channels to the similarity
 
@@ -20,54 +20,30 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain.explain.cam import check_map
-from jaxplain.net import Net, view
-from jaxplain.quadrature import each
+from jaxplain._loops import each
+from jaxplain._numerics import contract, length, quotient
+from jaxplain._types import MeasuredBy, Normalisation, PooledSimilarity
 
 Split = Callable[[Array, Array], Array]
 
-
-def fam(
-    net: Net,
-    x: ArrayLike,
-    reference: ArrayLike,
-    *,
-    layer: str,
-    similarity: str | Split = "cosine",
-    normalise: str = "minmax",
-) -> Float[Array, "h w"]:
-    """sum over c of w[c] A[..., c], w = normalised(k) and k what channels add to the similarity, (h, w).
-
-    `similarity` is the name of a split (cosine, dot, euclidean, squared_euclidean, l1, dn4) or a split. One forward
-    pass up to the layer; several references, as the prototypes of an episode, share it under over_classes. Raises
-    ValueError for a reference whose size is not the split's.
-
-    Liao, Gao, Zhang, "Feature Activation Map: Visual Explanation of Deep Learning Models for Image Classification",
-    2023.
-
-        fam(net, x, embedding(net, "layer4")(other), layer="layer4")
-        over_classes(fam)(net, x, prototypes, layer="layer4", similarity="squared_euclidean")     # (n, h, w)
-    """
-    activation, _ = view(net, layer, x)
-    contributions = fam_contributions(activation, reference, split=similarity)
-    return activation.astype(jnp.float32) @ normalised(contributions, normalise)
+__all__ = [
+    "POOLED",
+    "SPLITS",
+    "Split",
+    "cosine",
+    "dn4",
+    "dot",
+    "euclidean",
+    "flat",
+    "l1",
+    "normalised",
+    "projected",
+    "relation",
+    "squared_euclidean",
+]
 
 
-def fam_contributions(activation: ArrayLike, reference: ArrayLike, *, split: str | Split) -> Float[Array, " C"]:
-    """What each channel of an activation (h, w, C) adds to the similarity with a reference, signed, (C,).
-
-    `split` is a split or its name, as in fam.
-    """
-    if isinstance(split, str):
-        if split not in SPLITS:
-            raise ValueError(f"The similarity is {split!r}, but one of {', '.join(SPLITS)} is expected, or a split.")
-        split = SPLITS[split]
-    activation = jnp.asarray(activation)
-    check_map(activation)
-    return split(activation.astype(jnp.float32), jnp.asarray(reference, jnp.float32))
-
-
-def normalised(contributions: ArrayLike, how: str = "minmax") -> Float[Array, " C"]:
+def normalised(contributions: ArrayLike, how: Normalisation = "minmax") -> Float[Array, " C"]:
     """Weights (C,) from contributions: minmax (k - min) / (max - min), sum, l2, softmax or none; for channel_map.
 
     Quotients by 0 are 0: constant contributions have no minmax weights.
@@ -75,11 +51,11 @@ def normalised(contributions: ArrayLike, how: str = "minmax") -> Float[Array, " 
     k = jnp.asarray(contributions)
     match how:
         case "minmax":
-            return _quotient(k - jnp.min(k), jnp.max(k) - jnp.min(k))
+            return quotient(k - jnp.min(k), jnp.max(k) - jnp.min(k))
         case "sum":
-            return _quotient(k, jnp.sum(k))
+            return quotient(k, jnp.sum(k))
         case "l2":
-            return _quotient(k, _norm(k))
+            return quotient(k, length(k))
         case "softmax":
             return jax.nn.softmax(k)
         case "none":
@@ -113,7 +89,7 @@ def dot(q, r):
 @_pooled
 def cosine(q, r):
     """q r / (|q| |r|), (C,): sums to the cosine; 0 for a zero embedding."""
-    return _quotient(q * r, _norm(q) * _norm(r))
+    return quotient(q * r, length(q) * length(r))
 
 
 @_pooled
@@ -125,7 +101,7 @@ def squared_euclidean(q, r):
 @_pooled
 def euclidean(q, r):
     """-(q - r)^2 / |q - r|, (C,): sums to -|q - r|."""
-    return _quotient(-((q - r) ** 2), _norm(q - r))
+    return quotient(-((q - r) ** 2), length(q - r))
 
 
 @_pooled
@@ -145,11 +121,11 @@ def dn4(activation: ArrayLike, reference: ArrayLike, *, neighbours: int = 3) -> 
     channels = activation.shape[-1]
     if reference.ndim < 2 or reference.shape[-1] != channels:
         raise ValueError(f"The reference has shape {reference.shape}, but descriptors (..., {channels}) are expected.")
-    a, b = (_quotient(v, _norm(v)) for v in (activation.reshape(-1, channels), reference.reshape(-1, channels)))
+    a, b = (quotient(v, length(v)) for v in (activation.reshape(-1, channels), reference.reshape(-1, channels)))
     if not 1 <= neighbours <= len(b):
         raise ValueError(f"neighbours is {neighbours}, but 1 to {len(b)}, the number of descriptors, is expected.")
-    _, nearest = jax.lax.top_k(jnp.matmul(a, b.T, precision="highest"), neighbours)
-    return jnp.einsum("ic,ikc->c", a, b[nearest], precision="highest")
+    _, nearest = jax.lax.top_k(contract("ic,jc->ij", a, b), neighbours)
+    return contract("ic,ikc->c", a, b[nearest])
 
 
 def flat(split: Split) -> Split:
@@ -165,7 +141,7 @@ def flat(split: Split) -> Split:
     return of_all
 
 
-def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine") -> Split:
+def projected(f: Callable[[Array], Array] | ArrayLike, similarity: PooledSimilarity = "cosine") -> Split:
     """The split for embeddings f(q), compared by `similarity` with a reference of their size.
 
     f may be a matrix P (C, d), for q @ P: with dot the contributions are q[c] (P @ r)[c], with cosine over |q @ P| |r|,
@@ -177,7 +153,7 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine
     matrix = None if callable(f) else jnp.asarray(f)
 
     def project(q):
-        return f(q) if callable(f) else jnp.matmul(q, f, precision="highest")
+        return f(q) if callable(f) else contract("c,cd->d", q, f)
 
     def behind(activation: Array, reference: Array) -> Array:
         q = jnp.mean(activation, axis=(0, 1))
@@ -191,14 +167,18 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: str = "cosine
 
         if matrix is None or similarity not in ("dot", "cosine"):
             return q * jax.grad(score)(q)
-        length = 1 if similarity == "dot" else _norm(project(q)) * _norm(reference)
-        return _quotient(q * jnp.matmul(matrix, reference, precision="highest"), length)
+        scale = 1 if similarity == "dot" else length(project(q)) * length(reference)
+        return quotient(q * contract("cd,d->c", matrix, reference), scale)
 
     return behind
 
 
 def relation(
-    f: Callable[[Array, Array], Array], *, by: str = "ablation", pooled: bool = True, chunk: int | None = 64
+    f: Callable[[Array, Array], Array],
+    *,
+    by: MeasuredBy = "ablation",
+    pooled: bool = True,
+    chunk: int | None = 64,
 ) -> Split:
     """The split for a learned similarity f(q, reference), a scalar; with pooled=False for f(activation, reference).
 
@@ -215,7 +195,7 @@ def relation(
             return jnp.reshape(f(a[0, 0] if pooled else a, reference), ())
 
         if by == "gradient":
-            return jnp.einsum("hwc,hwc->c", a, jax.grad(score)(a), precision="highest")
+            return contract("hwc,hwc->c", a, jax.grad(score)(a))
         channels = jnp.arange(a.shape[-1])
         return score(a) - each(lambda c: score(jnp.where((channels == c)[None, None], 0, a)), channels, chunk)
 
@@ -224,14 +204,3 @@ def relation(
 
 POOLED = {split.__name__: split for split in (cosine, dot, euclidean, squared_euclidean, l1)}
 SPLITS = POOLED | {"dn4": dn4}
-
-
-def _norm(v):
-    """The length of vectors along the last axis, which is kept; its derivative at 0 is 0."""
-    square = jnp.einsum("...c,...c->...", v, v, precision="highest")[..., None]
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-
-
-def _quotient(a, b):
-    """a / b, and 0 where b is 0."""
-    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

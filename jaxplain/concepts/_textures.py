@@ -1,6 +1,6 @@
 """Images of concepts that need no download: drawn textures, and crops of photographs as the random images.
 
-    python -m jaxplain.concept_images DIR
+    python -m jaxplain.concepts DIR
 
 Pictures are (size, size, 3) uint8. A texture is a function of places (u, v), in units of its period, to how much of one
 colour is there, in [0, 1]; the other colour is the rest. Everything is decided by the seed.
@@ -205,11 +205,12 @@ def _crop(photo: np.ndarray, size: int, random: Draw) -> np.ndarray:
     return np.asarray(Image.fromarray(np.ascontiguousarray(crop)).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _main() -> None:
+def main() -> None:
+    """Writes a folder of each texture, and one of random crops: python -m jaxplain.concepts DIR."""
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="python -m jaxplain.concept_images",
+        prog="python -m jaxplain.concepts",
         description=f"Writes a folder of pictures for each of {', '.join(NAMES)}, and one of {RANDOM} crops.",
     )
     parser.add_argument("folder", metavar="DIR", type=Path)
@@ -222,7 +223,3 @@ def _main() -> None:
             print(write(options.folder, name, options.count, size=options.size, seed=options.seed))
     except (ValueError, OSError) as error:
         parser.error(str(error))
-
-
-if __name__ == "__main__":
-    _main()

@@ -7,30 +7,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxplain._numerics import contract
+from jaxplain._types import Rule
 
-def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points t (steps,) in [0, 1] and weights w (steps,) that sum to 1, so that sum w f(t) approximates the integral.
 
-    Rules: gauss_legendre, trapezoid (at least 2 steps, both ends included), left, right, middle.
+def nodes(rule: Rule, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points t (n,) in [0, 1] and weights w (n,) that sum to 1, so that sum w f(t) approximates the integral.
+
+    Every rule divides [0, 1] into `steps` equal steps, or has as many points: left, middle and right have a point in
+    each step, gauss_legendre has `steps` points, and the trapezoid rule has steps + 1, the ends of the steps.
     """
-    if steps < 1 or (rule == "trapezoid" and steps < 2):
-        raise ValueError(f"steps is {steps}, but the rule {rule!r} needs at least {1 + (rule == 'trapezoid')}.")
-    even = np.full(steps, 1 / steps)
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, but at least 1 is expected.")
     match rule:
         case "gauss_legendre":
             t, w = np.polynomial.legendre.leggauss(steps)
             return (1 + t) / 2, w / 2
         case "trapezoid":
-            w = np.full(steps, 1 / (steps - 1))
+            w = np.full(steps + 1, 1 / steps)
             w[[0, -1]] /= 2
-            return np.linspace(0, 1, steps), w
+            return np.linspace(0, 1, steps + 1), w
         case "left" | "middle" | "right":
             offset = {"left": 0, "middle": 0.5, "right": 1}[rule]
-            return (np.arange(steps) + offset) / steps, even
+            return (np.arange(steps) + offset) / steps, np.full(steps, 1 / steps)
     raise ValueError(f"rule is {rule!r}, but gauss_legendre, trapezoid, left, right or middle is expected.")
 
 
-def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int | None = None) -> Any:
+def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int | None) -> Any:
     """sum_i weights[i] f(items[i]), for a pytree of items with a leading axis and a function f of one of them.
 
     `chunk` items are evaluated at a time (None: all at once), and memory does not grow with their number. Sums are
@@ -42,7 +45,7 @@ def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int |
         weights, items = chunk
 
         def part(v):
-            return jnp.tensordot(weights * real, v.astype(jnp.promote_types(v.dtype, jnp.float32)), 1)
+            return contract("n,n...->...", weights * real, v.astype(jnp.promote_types(v.dtype, jnp.float32)))
 
         return jax.tree.map(lambda total, v: total + part(v), total, jax.vmap(f)(items))
 
@@ -51,7 +54,7 @@ def weighted_sum(f: Callable[[Any], Any], items: Any, weights: Any, chunk: int |
     return in_chunks(add, zero, (weights, items), chunk)
 
 
-def each(f: Callable[[Any], Any], items: Any, chunk: int | None = None) -> Any:
+def each(f: Callable[[Any], Any], items: Any, chunk: int | None) -> Any:
     """f(items[i]) for every i, along a leading axis; `chunk` items are evaluated at a time (None: all at once)."""
     count = _count(items)
     if chunk is None or chunk >= count:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from jaxplain import concept_images
-from jaxplain.concept_images import NAMES, PHOTOGRAPHS, draw, photograph, random_crops, write
+from jaxplain.concepts import NAMES, PHOTOGRAPHS, draw, photograph, random_crops, write
+from jaxplain.concepts import _textures as textures
 
 
 def features(picture):
@@ -49,14 +49,14 @@ def test_a_seed_decides_the_picture(name):
 def test_a_check_is_where_its_formula_says():
     """Without rotation, with two periods along a side: four fields along each side, one period from its equals."""
     u, v = np.meshgrid(np.arange(0.05, 2, 0.1), np.arange(0.05, 2, 0.1))
-    fields = concept_images._checks(u, v, np.random.default_rng(0))
+    fields = textures._checks(u, v, np.random.default_rng(0))
     np.testing.assert_array_equal(fields, np.kron([[1, 0, 1, 0], [0, 1, 0, 1]] * 2, np.ones((5, 5))))
 
 
 def test_a_hexagon_is_nearest_to_its_own_centre():
     """The distance across the sides of six is at most 0.5 around the nearest of all centres, and above it elsewhere."""
     u, v = np.random.default_rng(0).uniform(-3, 3, (2, 4000))
-    distances = [concept_images._to_hexagon(u - a, v - b) for a, b in ((0, 0), (0.5, np.sqrt(3) / 2))]
+    distances = [textures._to_hexagon(u - a, v - b) for a, b in ((0, 0), (0.5, np.sqrt(3) / 2))]
     centres = [
         np.array([(i + a, np.sqrt(3) * j + b) for i in range(-5, 6) for j in range(-3, 4)])
         for a, b in ((0, 0), (0.5, np.sqrt(3) / 2))
@@ -93,7 +93,7 @@ def test_a_crop_is_a_part_of_its_photograph():
         def choice(self, ways):
             return -1
 
-    crop = concept_images._crop(photo, 32, Fixed(np.random.PCG64(0)))
+    crop = textures._crop(photo, 32, Fixed(np.random.PCG64(0)))
     np.testing.assert_array_equal(crop, photo[5:37, 20:52][:, ::-1])
 
 
@@ -109,14 +109,14 @@ def test_a_folder_is_written_whole(tmp_path, monkeypatch):
     def fails(pictures, folder):
         raise OSError("disk full")
 
-    monkeypatch.setattr(concept_images, "_save", fails)
+    monkeypatch.setattr(textures, "_save", fails)
     with pytest.raises(OSError, match="disk full"):
         write(tmp_path / "concepts", "checks", 3, size=20)
     assert sorted(path.name for path in (tmp_path / "concepts").iterdir()) == ["dots", "random"]
 
 
 def test_the_module_writes_all_folders(tmp_path):
-    command = [sys.executable, "-m", "jaxplain.concept_images", str(tmp_path), "--count", "2", "--size", "16"]
+    command = [sys.executable, "-m", "jaxplain.concepts", str(tmp_path), "--count", "2", "--size", "16"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(tmp_path / name) for name in (*NAMES, "random")]
     assert len(list(tmp_path.rglob("*.png"))) == 2 * (len(NAMES) + 1)
@@ -146,6 +146,6 @@ def test_a_missing_package_is_named(monkeypatch):
     def missing(package):
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
-    monkeypatch.setattr(concept_images, "files", missing)
+    monkeypatch.setattr(textures, "files", missing)
     with pytest.raises(ImportError, match="come with scikit-image and scikit-learn: install skimage"):
         photograph("coffee.png")

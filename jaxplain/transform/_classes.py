@@ -1,6 +1,6 @@
-"""What speaks for one class more than for any other: functions of explainers that are signed and linear in the target.
+"""What counts more for one class than for every other: transforms of explainers that are linear in the target.
 
-The target is one class, and its rivals are the outputs where it is 0. An explainer that is linear in the target is
+The target is one class, and the others are the outputs where it is 0. An explainer that is linear in the target is
 linearised there once, so that all classes share one forward pass, and then applied to `chunk` classes at a time, with
 a running maximum and minimum: memory does not grow with the number of classes.
 
@@ -8,7 +8,6 @@ Llorente, Boal, Sanchez-Ubeda, "A matter of attitude: Focusing on positive and a
 maps", 2023.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,20 +15,21 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jaxplain.net import Net
-from jaxplain.quadrature import in_chunks
-
-Explain = Callable[..., Any]
+from jaxplain._loops import in_chunks
+from jaxplain._numerics import contract
+from jaxplain._types import Explain, Net
+from jaxplain.transform._signature import like
 
 
 def active(explain: Explain, *, chunk: int = 16) -> Explain:
-    """Keeps what is larger for the target than for every rival, element by element, and puts 0 elsewhere; same shape.
+    """Keeps what is larger for the target than for every other class, element by element; else 0. Same shape.
 
     The result is called like `explain`, which has to be linear in the target; ties are dropped.
 
         active(gradient)(net, x, one_hot(281, 1000))
     """
 
+    @like(explain)
     def largest(net: Net, x: ArrayLike, target: ArrayLike, **options: Any) -> Any:
         return active_and_inactive(explain, chunk=chunk)(net, x, target, **options)[0]
 
@@ -37,11 +37,12 @@ def active(explain: Explain, *, chunk: int = 16) -> Explain:
 
 
 def inactive(explain: Explain, *, chunk: int = 16) -> Explain:
-    """Keeps what is smaller for the target than for every rival, element by element, and puts 0 elsewhere; same shape.
+    """Keeps what is smaller for the target than for every other class, element by element; else 0. Same shape.
 
     The result is called like `explain`, which has to be linear in the target; ties are dropped.
     """
 
+    @like(explain)
     def smallest(net: Net, x: ArrayLike, target: ArrayLike, **options: Any) -> Any:
         return active_and_inactive(explain, chunk=chunk)(net, x, target, **options)[1]
 
@@ -54,13 +55,14 @@ def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
     Raises ValueError for fewer than two classes, and for a target that is known and is not one class.
     """
 
+    @like(explain)
     def both(net: Net, x: ArrayLike, target: ArrayLike, **options: Any) -> Any:
         check_one_class(target)
         target = jnp.asarray(target, jnp.float32)
         _, by_target = jax.linearize(lambda t: explain(net, x, t, **options), jnp.zeros_like(target))
         own, largest, smallest = _sweep(by_target, target, chunk)
-        kept = jax.tree.map(lambda own, rival: jnp.where(own > rival, own, 0), own, largest)
-        return kept, jax.tree.map(lambda own, rival: jnp.where(own < rival, own, 0), own, smallest)
+        kept = jax.tree.map(lambda own, other: jnp.where(own > other, own, 0), own, largest)
+        return kept, jax.tree.map(lambda own, other: jnp.where(own < other, own, 0), own, smallest)
 
     return both
 
@@ -69,33 +71,35 @@ def check_one_class(target: ArrayLike) -> None:
     """Raises ValueError unless the target is a covector of at least two classes, and one class where it is known."""
     shape = jnp.shape(target)
     if len(shape) != 1 or shape[0] < 2:
-        raise ValueError(f"The target has shape {shape}, but a class among rivals needs a covector of at least 2.")
+        raise ValueError(f"The target has shape {shape}, but a class among others needs a covector of at least 2.")
     if isinstance(target, Tracer):
         return
     with jax.ensure_compile_time_eval():
         known = jnp.asarray(target)
         one = jnp.sum(known != 0) == 1 and jnp.sum(known) == 1
     if not one:
-        raise ValueError("The target is not one class, which is 1 and has rivals where it is 0: use one_hot(k, n).")
+        raise ValueError("The target is not one class, which is 1 and others 0: use one_hot(k, n).")
 
 
 def _sweep(by_target, target, chunk):
-    """The target's own result, and the largest and the smallest of its rivals'."""
+    """The target's own result, and the largest and the smallest of the other classes'."""
 
     def one(k):
         return by_target(jax.nn.one_hot(k, len(target), dtype=target.dtype))
 
     def widen(found, k, real):
         weight = target[k] * real
-        rival, results = target[k] == 0, jax.vmap(one)(k)
+        other, results = target[k] == 0, jax.vmap(one)(k)
 
         def extreme(best, reduce, worst):
             def masked(r):
-                return jnp.where(rival.reshape(-1, *[1] * (r.ndim - 1)), r, worst)
+                return jnp.where(other.reshape(-1, *[1] * (r.ndim - 1)), r, worst)
 
             return jax.tree.map(lambda b, r: reduce(jnp.stack([b, reduce(masked(r), axis=0)]), axis=0), best, results)
 
-        own = jax.tree.map(lambda total, r: total + jnp.tensordot(weight.astype(r.dtype), r, 1), found[0], results)
+        own = jax.tree.map(
+            lambda total, r: total + contract("k,k...->...", weight.astype(r.dtype), r), found[0], results
+        )
         return own, extreme(found[1], jnp.max, -jnp.inf), extreme(found[2], jnp.min, jnp.inf)
 
     shapes = jax.eval_shape(one, jnp.zeros((), int))

@@ -9,8 +9,8 @@ Explainability in Image Classification", 2024. The formulas are those of the aut
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,11 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain.net import Net, view
-from jaxplain.quadrature import each, nodes, weighted_sum
+from jaxplain._loops import each, nodes, weighted_sum
+from jaxplain._numerics import contract, quotient
+from jaxplain._types import Net, Rule
+from jaxplain.net import view
 from jaxplain.target import score
-
-Activations = ArrayLike | Iterable[ArrayLike]
 
 _EPSILON = 1e-7
 _AT_ONCE = 8  # points of a path that are evaluated at a time on the host
@@ -38,6 +38,10 @@ class Concept(NamedTuple):
     direction: Array
     low: Array
     high: Array
+
+    def __repr__(self) -> str:
+        *stacked, channels = jnp.shape(self.direction)
+        return f"<{f'{stacked[0]} stacked concepts' if stacked else 'concept'} of {channels} channels>"
 
 
 class Attribution(NamedTuple):
@@ -61,64 +65,12 @@ def stack_concepts(concepts: Sequence[Concept]) -> Concept:
     return jax.tree.map(lambda *arrays: jnp.stack([jnp.asarray(a, jnp.float32) for a in arrays]), *concepts)
 
 
-def fit_concept(concept_activations: Activations, random_activations: Activations) -> Concept:
-    """The Concept that activations (N, h, w, C) of its images show and those of random images do not.
-
-    The direction (C,) is the difference of the two means over images and positions. With R(A) = relu(A . direction),
-    an image's emblem is sum(R^2) / (sum(R) + 1e-7); `high` is the median of the concept images' emblems and `low`
-    that of the random images', both of the value at place round((N - 1) / 2) in order, halves to even.
-
-    Either is an array, or an iterable of such arrays that can be read twice, as a list or an object that computes them
-    a batch at a time; one vector and one number are kept for each image. ValueError for an iterator, which can be read
-    once only, fewer than two images, a layer without positions, shapes that differ, and activations that are not
-    finite.
-
-    De Santis, Campi, Bianchi, Brambilla, "Visual-TCAV: Concept-based Attribution and Saliency Maps for Post-hoc
-    Explainability in Image Classification", 2024.
-    """
-    return jax.tree.map(lambda a: a[0], fit_concepts([concept_activations], random_activations))
-
-
-def fit_concepts(concept_activations: Sequence[Activations], random_activations: Activations) -> Concept:
-    """k concepts (k, C) fitted with the same random images, as `fit_concept` does, from two readings of these."""
-    *means, centre = [pooled(a).mean(axis=0) for a in (*concept_activations, random_activations)]
-    if any(mean.shape != centre.shape for mean in means):
-        widths = sorted({*map(len, means), len(centre)})
-        raise ValueError(f"The activations have {widths} channels, but all of them have to be of one layer.")
-    directions = (np.stack(means) - centre).astype(np.float32)
-    highs = [emblems(a, directions[[k]])[:, 0] for k, a in enumerate(concept_activations)]
-    return Concept(
-        jnp.asarray(directions),
-        low=jnp.asarray(rank_median(emblems(random_activations, directions))),
-        high=jnp.asarray([rank_median(high) for high in highs]),
-    )
-
-
-def pooled(activations: Activations) -> np.ndarray:
-    """The mean over positions of each image's activation, (N, C), float64. The activations are read once."""
-    found = [np.asarray(_mean_over_positions(batch), np.float64) for batch in _batches(activations)]
-    count = sum(map(len, found))
-    if count < 2:
-        raise ValueError(f"There are activations of {count} images, but at least 2 are expected.")
-    means = np.concatenate(found)
-    wrong = count - np.isfinite(means).all(axis=1).sum()
-    if wrong:
-        raise ValueError(f"The activations of {wrong} of {count} images are not finite: look at those images.")
-    return means
-
-
-def emblems(activations: Activations, directions: ArrayLike) -> np.ndarray:
-    """Each image's emblem along each direction (k, C), (N, k); see fit_concept. The activations are read once."""
-    directions = jnp.asarray(directions, jnp.float32)
-    return np.concatenate([np.asarray(_emblems(batch, directions)) for batch in _batches(activations)])
-
-
-def rank_median(values: np.ndarray) -> np.ndarray | np.generic:
-    """Of N values along the first axis, the one at place round((N - 1) / 2) in order, halves to even; same shape else.
-
-    For an even N it is one of the two in the middle, never their mean.
-    """
-    return np.sort(values, axis=0)[round((len(values) - 1) / 2)]
+def response(activations: ArrayLike, directions: ArrayLike) -> Array:
+    """relu of the activations (..., h, w, C) along directions (*k, C): (*k, ..., h, w)."""
+    activations, directions = jnp.asarray(activations), jnp.asarray(directions)
+    rows = directions.reshape(-1, directions.shape[-1])
+    along = contract("kc,...c->k...", rows, activations)
+    return jax.nn.relu(along.reshape(*directions.shape[:-1], *activations.shape[:-1]))
 
 
 def concept_map(net: Net, x: ArrayLike, *, layer: str, concept: Concept) -> Float[Array, "*k h w"]:
@@ -142,8 +94,8 @@ def concept_attribution(
     layer: str,
     concepts: Concept,
     steps: int = 50,
-    rule: str = "trapezoid",
-    chunk: int | None = None,
+    rule: Rule = "trapezoid",
+    chunk: int | None = 16,
 ) -> Attribution:
     """The Attribution of k stacked concepts: values (k,), one integration for all of them.
 
@@ -155,8 +107,8 @@ def concept_attribution(
     for one class; for another covector it may be above 1. With one output, it is sum(relu(B)) / max(sum(relu(B)),
     sum(relu(-B))).
 
-    `steps` intervals of the trapezoid rule are steps + 1 gradients, as published; of other rules it is the number of
-    gradients. `chunk` points are evaluated at a time (None: all), each with a gradient for every class and image that
+    The rule divides the path into `steps` steps; each has one gradient, but the trapezoid rule has one more, as
+    published. `chunk` points are evaluated at a time (None: all), each with a gradient for every class and image that
     `over_classes` and `batched` map over: that bounds memory, whatever `steps` is. Classes share the forward passes.
     ValueError for concepts that are not stacked, or are of another layer.
 
@@ -185,7 +137,7 @@ def steps_for(
     *,
     layer: str,
     tolerance: float,
-    rule: str = "gauss_legendre",
+    rule: Rule = "gauss_legendre",
     most: int = 256,
 ) -> int:
     """The fewest `steps` of concept_attribution, of 1, 2, 3, 4, 6, 8, 12, 16, ... up to `most`, with an error in reach.
@@ -196,7 +148,7 @@ def steps_for(
     low, high = _along(net, x, target, np.arange(2), layer)[0]
     errors = {}
     for steps in _ladder(max(most, 1)):
-        points, weights = _points(rule, steps)
+        points, weights = nodes(rule, steps)
         total = np.dot(weights, _along(net, x, target, points, layer)[1])
         errors[steps] = float(_error(total, high - low))
         if errors[steps] <= tolerance:
@@ -209,12 +161,12 @@ def steps_for(
 
 
 def tcav_score(
-    net: Net, X: ArrayLike, target: ArrayLike, *, layer: str, directions: ArrayLike, chunk: int | None = None
+    net: Net, X: ArrayLike, target: ArrayLike, *, layer: str, directions: ArrayLike, chunk: int | None = 16
 ) -> Float[Array, " k"]:
     """The share of images X (N, H, W, 3) whose score rises along each direction (k, C) at a layer, (k,).
 
     It rises where the sum over c and positions of direction[c] g[..., c] is above 0, with g = d score / d A. The target
-    is the images' class; `chunk` images are evaluated at a time. `significance.linear_direction` fits directions.
+    is the images' class; `chunk` images are evaluated at a time. `jaxplain.concepts.linear_direction` fits directions.
 
     Kim, Wattenberg, Gilmer, Cai, Wexler, Viegas, Sayres, "Interpretability Beyond Feature Attribution: Quantitative
     Testing with Concept Activation Vectors (TCAV)", 2017.
@@ -229,42 +181,10 @@ def tcav_score(
         activation, head = view(net, layer, x)
         _check(activation, directions, layer)
         gradient = jax.grad(lambda a: score(head(a), target))(activation)
-        along = jnp.dot(directions, jnp.sum(gradient, axis=(0, 1), dtype=jnp.float32), precision="highest")
+        along = contract("kc,c->k", directions, jnp.sum(gradient, axis=(0, 1), dtype=jnp.float32))
         return (along > 0).astype(jnp.float32)
 
     return jnp.mean(each(rises, X, chunk), axis=0)
-
-
-def _batches(activations: Activations) -> Iterator[Any]:
-    """The batches (N, h, w, C), checked, of an array or of an iterable that can be read again."""
-    if isinstance(activations, Iterator):
-        raise ValueError("The activations are an iterator, which can be read once: give an array, or a list of arrays.")
-    first = None
-    several: Any = (activations,) if hasattr(activations, "shape") else activations
-    for batch in several:
-        shape = np.shape(batch)
-        if len(shape) != 4:
-            raise ValueError(f"The activations have shape {shape}, but (N, h, w, C), with positions, is expected.")
-        first = first or shape
-        if shape[1:] != first[1:]:
-            raise ValueError(f"The activations have shapes {first[1:]} and {shape[1:]}, but one layer has one shape.")
-        yield batch
-
-
-@jax.jit
-def _mean_over_positions(batch):
-    return jnp.mean(jnp.asarray(batch, jnp.float32), axis=(1, 2))
-
-
-@jax.jit
-def _emblems(batch, directions):
-    response = _response(jnp.asarray(batch, jnp.float32), directions)
-    return (jnp.sum(response**2, axis=(-2, -1)) / (jnp.sum(response, axis=(-2, -1)) + _EPSILON)).T
-
-
-def _response(activations, directions):
-    """relu of the activations (..., h, w, C) along directions (*k, C): (*k, ..., h, w)."""
-    return jax.nn.relu(jnp.tensordot(directions, activations, (-1, -1), precision="highest"))
 
 
 def _check(activation, direction, layer):
@@ -283,20 +203,13 @@ def _map(activation, concept, layer):
     _check(activation, direction, layer)
     low, high = low[..., None, None], high[..., None, None]
     known = high > low
-    response = _response(activation.astype(jnp.float32), direction)
-    return jnp.where(known, jnp.clip((response - low) / jnp.where(known, high - low, 1), 0, 1), 0)
-
-
-def _points(rule, steps):
-    """Points and weights of a rule; `steps` intervals of the trapezoid rule have one point more."""
-    if steps < 1:
-        raise ValueError(f"steps is {steps}, but at least 1 is expected.")
-    return nodes(rule, steps + (rule == "trapezoid"))
+    seen = response(activation.astype(jnp.float32), direction)
+    return jnp.where(known, jnp.clip((seen - low) / jnp.where(known, high - low, 1), 0, 1), 0)
 
 
 def _mean_gradient(head, activation, target, steps, rule, chunk):
     """The integral over t in [0, 1] of the score's gradient (h, w, C) at t times the activation."""
-    points, weights = _points(rule, steps)
+    points, weights = nodes(rule, steps)
 
     def gradient_at(t):
         return jax.grad(lambda a: score(head(a), target))(t * activation)
@@ -316,12 +229,12 @@ def _share(gains, target, attribution):
 
 def _through(directions, maps, activation, positive):
     """The part (k,) of the positive contributions (h, w, C) that concepts with maps (k, h, w) account for."""
-    masked = jnp.einsum("hwc,khw->kc", positive, maps, precision="highest")
-    sign = jnp.where(jnp.einsum("hwc,khw->kc", activation, maps, precision="highest") < 0, -1.0, 1.0)
+    masked = contract("hwc,khw->kc", positive, maps)
+    sign = jnp.where(contract("hwc,khw->kc", activation, maps) < 0, -1.0, 1.0)
     weights = jax.nn.relu(sign * directions)
     most = jnp.max(weights, axis=-1, keepdims=True)
-    weights = weights / jnp.where(most > 0, most, 1)
-    return jnp.einsum("kc,kc->k", weights, masked, precision="highest") / (jnp.sum(positive) + _EPSILON)
+    weights = quotient(weights, most)
+    return contract("kc,kc->k", weights, masked) / (jnp.sum(positive) + _EPSILON)
 
 
 def _error(total, gain):

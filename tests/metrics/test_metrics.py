@@ -235,7 +235,7 @@ def test_max_sensitivity_is_the_largest_change(radius):
     keys = jax.random.split(KEY, 4)
     noise = [np.asarray(jax.random.uniform(key, (6, 6, 3), minval=-radius, maxval=radius)) for key in keys]
     largest = max(np.linalg.norm(n.mean(-1)) for n in noise)
-    options = {"key": KEY, "radius": radius, "draws": 4}
+    options = {"key": KEY, "radius": radius, "samples": 4}
     image, whole = IMAGES[0], np.linalg.norm(np.asarray(IMAGES[0]).mean(-1))
     assert_close(metrics.max_sensitivity(grey, NET, image, TARGETS[0], **options), np.array(largest / whole), 1e-4)
     assert_close(metrics.max_sensitivity(grey, NET, 0 * image, TARGETS[0], **options), np.array(largest), 1e-4)
@@ -245,7 +245,7 @@ def test_max_sensitivity_is_the_largest_change(radius):
 
 def test_max_sensitivity_has_its_defaults():
     measure = functools.partial(metrics.max_sensitivity, grey, NET, IMAGES[0], TARGETS[0])
-    assert_close(measure(key=KEY), measure(key=KEY, radius=0.02, draws=10), 0)
+    assert_close(measure(key=KEY), measure(key=KEY, radius=0.02, samples=10), 0)
     assert metrics.max_sensitivity(jp.gradient, TOTAL, X, TARGET, key=KEY) == 0
 
 
@@ -257,7 +257,7 @@ def test_infidelity_of_a_linear_nets_gradient_is_nothing(shared):
     net, image = Partial(sums, weights), jnp.asarray(draw.normal(size=(4, 4, 1)), jnp.float32)
     heat = jp.gradient(net, image, TARGET)
     told = [0.1 * np.sum(jax.random.normal(k, (4, 4, 1)) * heat) for k in jax.random.split(KEY, 9)]
-    heat, options = heat[..., 0] if shared else heat, {"key": KEY, "draws": 9}
+    heat, options = heat[..., 0] if shared else heat, {"key": KEY, "samples": 9}
     assert metrics.infidelity(net, image, TARGET, heat, **options) < 1e-10
     twice = metrics.infidelity(net, image, TARGET, 2 * heat, **options)
     assert_close(twice, np.mean(np.square(told)), 1e-4)
@@ -271,9 +271,9 @@ def test_infidelity_of_ones_own_perturbation():
     heat = jp.gradient(NET, IMAGES[0], TARGETS[0])
     black = jnp.zeros_like(IMAGES[0])
     whole = jnp.vdot(TARGETS[0], NET(IMAGES[0]) - NET(black))
-    actual = metrics.infidelity(NET, IMAGES[0], TARGETS[0], heat, key=KEY, draws=3, perturb=lambda key, x: x)
+    actual = metrics.infidelity(NET, IMAGES[0], TARGETS[0], heat, key=KEY, samples=3, perturb=lambda key, x: x)
     assert_close(actual, (np.sum(IMAGES[0] * heat) - whole) ** 2, 1e-4)
-    shared = metrics.infidelity(NET, IMAGES[0], TARGETS[0], heat[..., 0], key=KEY, draws=3, perturb=lambda key, x: x)
+    shared = metrics.infidelity(NET, IMAGES[0], TARGETS[0], heat[..., 0], key=KEY, samples=3, perturb=lambda key, x: x)
     assert_close(shared, (np.sum(IMAGES[0] * heat[..., :1]) - whole) ** 2, 1e-4)
 
 
@@ -375,8 +375,8 @@ OF_MAPS = {
     "allegiance": lambda net, x, target, heat: metrics.allegiance(net, x, heat),
     "average_drop": metrics.average_drop,
     "increase_in_confidence": metrics.increase_in_confidence,
-    "infidelity": functools.partial(metrics.infidelity, key=KEY, draws=5),
-    "infidelity_normalised": functools.partial(metrics.infidelity, key=KEY, draws=5, normalise=True),
+    "infidelity": functools.partial(metrics.infidelity, key=KEY, samples=5),
+    "infidelity_normalised": functools.partial(metrics.infidelity, key=KEY, samples=5, normalise=True),
     "pointing_game": lambda net, x, target, heat: metrics.pointing_game(heat, x[..., 0] > 0, tolerance=1.5),
     "energy_in_box": lambda net, x, target, heat: metrics.energy_in_box(heat, (1, 2, 5, 4)),
 }
@@ -448,9 +448,9 @@ def test_wrong_options_of_curves_raise(curve):
         (lambda: metrics.energy_in_box(COUNTING, (0, 0, 4, 5)), "not inside the map"),
         (lambda: metrics.energy_in_box(COUNTING, (-1, 0, 4, 4)), "not inside the map"),
         (lambda: metrics.energy_in_box(COUNTING, (2, 0, 2, 4)), "not inside the map"),
-        (lambda: metrics.max_sensitivity(grey, NET, IMAGES[0], TARGETS[0], key=KEY, draws=0), "draws is 0"),
+        (lambda: metrics.max_sensitivity(grey, NET, IMAGES[0], TARGETS[0], key=KEY, samples=0), "samples is 0"),
         (lambda: metrics.max_sensitivity(grey, NET, IMAGES, TARGETS[0], key=KEY), "one image"),
-        (lambda: metrics.infidelity(NET, IMAGES[0], TARGETS[0], HEATS[0], key=KEY, draws=0), "draws is 0"),
+        (lambda: metrics.infidelity(NET, IMAGES[0], TARGETS[0], HEATS[0], key=KEY, samples=0), "samples is 0"),
         (lambda: metrics.infidelity(NET, IMAGES[0], 3, HEATS[0], key=KEY), r"single number.*one_hot\(k, 5\)"),
         (lambda: metrics.deletion(NET, IMAGES[0], 3, HEATS[0]), r"single number.*one_hot\(k, 5\)"),
         (lambda: metrics.deletion(NET, IMAGES, TARGETS[0], HEATS[0]), "one image"),

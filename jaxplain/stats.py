@@ -1,20 +1,19 @@
-"""Do concepts count for more than chance? Linear concept directions, random concepts, and tests, all on the host.
+"""Intervals of means, and tests against chance, on the host.
 
-Random concepts are fitted as if some random images were a concept's, and explained at the same images; what they get is
-the null. Samples are along the first axis of an array, one for each fitted concept: its mean attribution over the
-images, or its TCAV score. A concept that is fitted once is one sample. Comparing the images' own attributions
-instead would ask whether the null's mean is met exactly, which a random concept with many images does not do either.
+Samples are along the first axis of an array. Of concepts there is one sample for each that was fitted: its mean
+attribution over the images, or its TCAV score; random concepts, fitted as if some random images were a concept's and
+explained at the same images, give the null distribution. Comparing the images' own attributions instead would ask
+whether the null distribution's mean is met exactly, which a random concept with many images does not do either.
 """
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxplain.explain.concepts import Activations, Concept, emblems, pooled, rank_median
+from jaxplain._types import Test
 
 Numbers = np.ndarray | np.generic
 
@@ -30,54 +29,8 @@ class Interval(NamedTuple):
     high: Numbers
 
 
-def linear_direction(concept_activations: Activations, random_activations: Activations, *, seed: int = 0) -> np.ndarray:
-    """The unit normal (C,) of a linear classifier of a concept's images against random ones, towards the concept.
-
-    Activations are as in `fit_concept`, and pooled over positions. The classifier is scikit-learn's SGDClassifier with
-    the hinge loss and alpha = 0.01, both sets weighing the same.
-
-    Kim, Wattenberg, Gilmer, Cai, Wexler, Viegas, Sayres, "Interpretability Beyond Feature Attribution: Quantitative
-    Testing with Concept Activation Vectors (TCAV)", 2017.
-    """
-    from sklearn.linear_model import SGDClassifier
-
-    concept, random = pooled(concept_activations), pooled(random_activations)
-    _same_layer(concept, random)
-    labels = np.repeat([1, 0], [len(concept), len(random)])
-    classifier = SGDClassifier(alpha=0.01, class_weight="balanced", random_state=seed)
-    fitted: Any = classifier.fit(np.concatenate([concept, random]), labels)
-    normal = fitted.coef_[0]
-    return np.asarray(normal / (np.linalg.norm(normal) or 1), np.float32)
-
-
-def null_concepts(
-    random_activations: Activations, draws: int = 20, *, seed: int = 0, size: int | None = None
-) -> Concept:
-    """`draws` stacked Concepts of random images against other random images, with directions (draws, C).
-
-    In each, `size` of the N images, by default half, stand for the concept's, and the others are the random ones; a
-    concept's own number of images makes them as uncertain as it is. The activations are read twice, as in
-    `fit_concept`. ValueError unless there are at least 2 images on both sides.
-    """
-    if draws < 1:
-        raise ValueError(f"draws is {draws}, but at least 1 is expected.")
-    means = pooled(random_activations)
-    count = len(means)
-    size = count // 2 if size is None else size
-    if not 2 <= size <= count - 2:
-        raise ValueError(f"size is {size} of {count} random images, but at least 2 are needed on both sides.")
-    draw = np.random.default_rng(seed)
-    orders = [np.split(draw.permutation(count), [size]) for _ in range(draws)]
-    differences = [means[ours].mean(axis=0) - means[others].mean(axis=0) for ours, others in orders]
-    directions = np.asarray(differences, np.float32)
-    found = emblems(random_activations, directions)
-    scales = [[rank_median(found[part, k]) for part in order] for k, order in enumerate(orders)]
-    high, low = jnp.asarray(scales).T
-    return Concept(jnp.asarray(directions), low, high)
-
-
 def compare(
-    values: ArrayLike, null_values: ArrayLike, *, test: str = "welch", two_sided: bool = False, seed: int = 0
+    values: ArrayLike, null_values: ArrayLike, *, test: Test = "welch", two_sided: bool = False, seed: int = 0
 ) -> Numbers:
     """p values (...) of samples (n, ...) for a larger mean than null samples (m, ...) have, or two_sided for another.
 
@@ -128,13 +81,6 @@ def null_band(null_values: ArrayLike, share: float = 0.95) -> tuple[Numbers, Num
     """The ends (...) of the central `share` of null samples (m, ...)."""
     low, high = np.quantile(np.asarray(null_values, np.float64), [(1 - share) / 2, (1 + share) / 2], axis=0)
     return low, high
-
-
-def _same_layer(concept, random):
-    if concept.shape[1] != random.shape[1]:
-        raise ValueError(
-            f"The activations have {concept.shape[1]} and {random.shape[1]} channels, but all have to be of one layer."
-        )
 
 
 def _welch(values, null_values, two_sided):

@@ -1,0 +1,27 @@
+"""Sums that are answers, and quotients that may be by 0.
+
+Accelerators round the factors of float32 products by default. That is a network's own business, but not that of a sum
+which is an explanation: every such product goes through `contract`.
+"""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+
+def contract(subscripts: str, *arrays: ArrayLike) -> Array:
+    """jnp.einsum(subscripts, *arrays) with all digits of its factors on every backend."""
+    return jnp.einsum(subscripts, *arrays, precision="highest")
+
+
+def quotient(a: ArrayLike, b: ArrayLike) -> Array:
+    """a / b, and 0 where b is 0; finite derivatives there too."""
+    b = jnp.asarray(b)
+    return jnp.where(b == 0, 0, jnp.asarray(a) / jnp.where(b == 0, 1, b))
+
+
+def length(v: ArrayLike) -> Array:
+    """The root of the sum of squares along the last axis, which is kept; its derivative at 0 is 0."""
+    v = jnp.asarray(v)
+    square = contract("...c,...c->...", v, v)[..., None]
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

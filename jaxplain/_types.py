@@ -1,0 +1,42 @@
+"""What a net, a site and an explainer are, and the options that have few values."""
+
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+Rule = Literal["gauss_legendre", "trapezoid", "left", "middle", "right"]
+Resizing = Literal["bilinear", "nearest"]
+Similarity = Literal["cosine", "dot", "euclidean", "squared_euclidean", "l1", "dn4"]
+PooledSimilarity = Literal["cosine", "dot", "euclidean", "squared_euclidean", "l1"]
+Normalisation = Literal["minmax", "sum", "l2", "softmax", "none"]
+Convention = Literal["captum", "pytorch_grad_cam"]
+MeasuredBy = Literal["ablation", "gradient"]
+Test = Literal["welch", "permutation"]
+
+
+@runtime_checkable
+class Site(Protocol):
+    """What a net calls at each named layer: a = site(name, a)."""
+
+    def __call__(self, name: str, a: Array, /) -> Array:
+        """The activation that the net goes on with."""
+        ...
+
+
+@runtime_checkable
+class Net(Protocol):
+    """net(x, site) -> outputs: one image (H, W, 3) to one vector (n,), a site called at each named layer."""
+
+    def __call__(self, x: Any, site: Site = ..., /) -> Array:
+        """The outputs (n,)."""
+        ...
+
+
+@runtime_checkable
+class Explain(Protocol):
+    """explain(net, x, target, *, options) -> map, or the same over batches, classes and layers."""
+
+    def __call__(self, net: Net, x: ArrayLike, /, *rest: Any, **options: Any) -> Any:
+        """The map, or a pytree of maps."""
+        ...

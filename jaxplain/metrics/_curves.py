@@ -1,0 +1,130 @@
+"""Scores while pixels are removed or shown in the order of a map."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from jaxplain._loops import each
+from jaxplain._types import Net
+from jaxplain.metrics._checks import check_size
+from jaxplain.net import run, with_fill
+from jaxplain.target import score as dot
+
+Score = Callable[[Array, Array], Array]
+
+FRACTIONS = tuple(n / 20 for n in range(21))
+PUBLISHED_FRACTIONS = (0.0, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class Curve(NamedTuple):
+    """Scores (K,) at fractions (K,) of the pixels, and the area under them by the trapezoid rule, a scalar.
+
+    The area is not divided by the range of the fractions: up to 0.9, a score that stays 1 has an area of 0.9.
+    """
+
+    fractions: Array
+    scores: Array
+    area: Array
+
+
+def deletion(
+    net: Net,
+    x: ArrayLike,
+    target: ArrayLike,
+    heat: ArrayLike,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+    fill: ArrayLike = 0.0,
+    score: Score | None = None,
+    chunk: int | None = 16,
+) -> Curve:
+    """The Curve of scores while the most important pixels are replaced by `fill`: the lower, the more faithful.
+
+    At fraction p it is round(p H W) pixels. `score(outputs, target)` may be given in place of the dot product.
+
+    Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
+    """
+    x, filled, ranks = _ranked(x, heat, fill)
+
+    def at(count):
+        return (score or dot)(run(net, jnp.where(ranks < count, filled, x)), jnp.asarray(target))
+
+    return _curve(at, fractions, x, chunk)
+
+
+def insertion(
+    net: Net,
+    x: ArrayLike,
+    target: ArrayLike,
+    heat: ArrayLike,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+    fill: ArrayLike = 0.0,
+    score: Score | None = None,
+    chunk: int | None = 16,
+) -> Curve:
+    """The Curve of scores (K,) while the most important pixels replace those of `fill`: higher is more faithful.
+
+    The published measure starts from a blurred image. Everything else is as in `deletion`.
+
+    Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
+    """
+    x, filled, ranks = _ranked(x, heat, fill)
+
+    def at(count):
+        return (score or dot)(run(net, jnp.where(ranks < count, x, filled)), jnp.asarray(target))
+
+    return _curve(at, fractions, x, chunk)
+
+
+def allegiance(
+    net: Net,
+    x: ArrayLike,
+    heat: ArrayLike,
+    *,
+    fractions: Sequence[float] = PUBLISHED_FRACTIONS,
+    fill: ArrayLike = 0.0,
+    exact: bool = False,
+    chunk: int | None = 16,
+) -> Curve:
+    """The Curve of whether the largest output stays the largest, 1 or 0, while important pixels become `fill`.
+
+    As published, at fraction p those pixels go that are above the value at place round(p H W) of the sorted map: fewer
+    where there are ties, and never one whose value is 0. With `exact`, round(p H W) go. The mean over images is the
+    share that stays. `fill` is 0 for black deletion and 1 for white, for nets of pixels.
+
+    Llorente, Boal, Sanchez-Ubeda, "A matter of attitude: Focusing on positive and active gradients to boost saliency
+    maps", 2023.
+    """
+    x, filled, ranks = _ranked(x, heat, fill)
+    heat = jnp.asarray(heat)[..., None]
+    falling = jnp.append(-jnp.sort(-heat.ravel()), -jnp.inf)
+    before = jnp.argmax(run(net, x))
+
+    def at(count):
+        gone = ranks < count if exact else (heat > falling[count]) & (heat != 0)
+        return (jnp.argmax(run(net, jnp.where(gone, filled, x))) == before).astype(jnp.float32)
+
+    return _curve(at, fractions, x, chunk)
+
+
+def _ranked(x, heat, fill):
+    """The image, what removed pixels become (H, W, 3), and each pixel's place (H, W, 1) in the order of the map."""
+    x, filled = with_fill(x, fill)
+    heat = jnp.asarray(heat)
+    check_size("The map", heat, x)
+    ranks = jnp.argsort(jnp.argsort(-heat.ravel(), stable=True), stable=True)
+    return x, filled, ranks.reshape(*heat.shape, 1)
+
+
+def _curve(at, fractions, x, chunk):
+    shares = np.asarray(fractions, np.float64)
+    if shares.ndim != 1 or not len(shares) or not (shares[0] >= 0 and shares[-1] <= 1 and (np.diff(shares) > 0).all()):
+        raise ValueError(f"fractions is {fractions!r}, but one or more rising numbers from 0 to 1 are expected.")
+    scores = each(at, jnp.asarray(np.round(shares * x.shape[0] * x.shape[1]).astype(int)), chunk)
+    scores = scores.astype(jnp.float32)
+    return Curve(jnp.asarray(shares, jnp.float32), scores, jnp.trapezoid(scores, jnp.asarray(shares, jnp.float32)))
