@@ -30,7 +30,7 @@ from signed_saliency import CROP, Data, crops, photograph, student, tiles, train
 from sklearn.metrics import roc_auc_score
 
 import jaxplain as jp
-from jaxplain.models.layers import Conv, Dense, GlobalMean, Relu
+from jaxplain.models import Conv, Dense, GlobalMean, Relu
 from jaxplain.net import Net
 from jaxplain.render import Curves, Panel
 from jaxplain.significance import linear_direction

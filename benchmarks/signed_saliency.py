@@ -31,9 +31,7 @@ from sklearn.datasets import load_digits
 
 import jaxplain as jp
 from jaxplain.metrics import PUBLISHED_FRACTIONS, Curve, allegiance
-from jaxplain.models import load
-from jaxplain.models.layers import Conv, Dense, MaxPool
-from jaxplain.models.preprocess import open_image
+from jaxplain.models import Conv, Dense, MaxPool, load, open_image
 from jaxplain.net import Net
 from jaxplain.quadrature import each
 from jaxplain.render import Curves

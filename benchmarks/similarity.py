@@ -32,8 +32,7 @@ from signed_saliency import CROP, bootstrap, photograph, tiles
 from sklearn.datasets import load_digits
 
 import jaxplain as jp
-from jaxplain.models import load
-from jaxplain.models.layers import Conv, GlobalMean, Relu
+from jaxplain.models import Conv, GlobalMean, Relu, load
 from jaxplain.net import Net
 from jaxplain.render import Panel
 

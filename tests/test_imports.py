@@ -106,7 +106,7 @@ def files():
 
 def test_every_room_is_read():
     assert {*MAY} - {"explain/"} <= {*files()}
-    assert {"__init__.py", "render.py", "explain/cam.py", "cli/explain.py", "models/load.py"} <= {*files()}
+    assert {"__init__.py", "render.py", "explain/cam.py", "cli/explain.py", "models/_load.py"} <= {*files()}
 
 
 @pytest.mark.parametrize("file", sorted(files()))
@@ -124,7 +124,7 @@ def test_imports_follow_the_rooms(file):
         ("explain/new.py", "def f():\n    from sklearn.manifold import TSNE"),
         ("explain/new.py", "from jaxplain.transform import smooth"),
         ("explain/new.py", "from jaxplain import transform"),
-        ("explain/new.py", "import jaxplain.models.load"),
+        ("explain/new.py", "import jaxplain.models._load"),
         ("explain/new.py", "from ..net import view"),
         ("postprocess.py", "from jaxplain.explain.cam import grad_cam"),
         ("metrics.py", "from jaxplain.explain import cam"),
@@ -136,8 +136,8 @@ def test_imports_follow_the_rooms(file):
         ("segment.py", "from skimage.segmentation import slic"),
         ("jobs.py", "def f():\n    from jaxplain.models import load"),
         ("jobs.py", "from jaxplain.cli import main"),
-        ("models/load.py", "from jaxplain.cli.errors import told"),
-        ("models/load.py", "from jaxplain import grad_cam, explain"),
+        ("models/_load.py", "from jaxplain.cli.errors import told"),
+        ("models/_load.py", "from jaxplain import grad_cam, explain"),
         ("cli/explain.py", "import flax"),
         ("__init__.py", "from jaxplain import models"),
     ],
@@ -153,7 +153,7 @@ def test_the_rules_find_what_breaks_them(file, source):
         ("explain/new.py", "from jaxplain.net import view\nfrom jaxplain.quadrature import nodes"),
         ("adapt.py", "def f():\n    from flax import nnx"),
         ("render.py", "class A:\n    def f(self):\n        if self:\n            import matplotlib.figure"),
-        ("models/load.py", "import flax.linen\nfrom jaxplain.adapt import from_linen"),
+        ("models/_load.py", "import flax.linen\nfrom jaxplain.adapt import from_linen"),
         ("cli/explain.py", "from jaxplain.models import load\nfrom jaxplain.cli.errors import told"),
     ],
 )
@@ -175,4 +175,4 @@ def test_importing_jaxplain_loads_nothing_heavy():
 
 
 def test_models_are_loaded_when_they_are_asked_for():
-    assert "flax" in loaded_by("import jaxplain; jaxplain.models.load")
+    assert "flax" in loaded_by("import jaxplain; jaxplain.models._load")

@@ -12,12 +12,12 @@ from flax import linen as nn
 
 from jaxplain.adapt import from_linen
 from jaxplain.models import Examples, Model, Recipe, Spec, Weights, available, finetune, load, outline, read_folder
-from jaxplain.models.finetune import features, split, stops, trunk
-from jaxplain.models.layers import Conv, Dense, GlobalMean, Relu
-from jaxplain.models.preprocess import sample
-from jaxplain.models.registry import Architecture, Published, architecture
+from jaxplain.models._finetune import features, split, stops, trunk
+from jaxplain.models._layers import Conv, Dense, GlobalMean, Relu
+from jaxplain.models._preprocess import sample
+from jaxplain.models._registry import Architecture, Published, architecture
 
-module = importlib.import_module("jaxplain.models.finetune")  # the package's attribute of that name is the function
+module = importlib.import_module("jaxplain.models._finetune")
 
 LITE, TEXTURES, KEY = "efficientnet_lite0", ("brick", "grass", "gravel"), jax.random.key(3)
 

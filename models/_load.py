@@ -16,14 +16,14 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxplain.adapt import from_linen
-from jaxplain.models import preprocess
-from jaxplain.models.categories import imagenet
-from jaxplain.models.registry import Published, architecture, names
-from jaxplain.models.spec import Spec
+from jaxplain.models import _preprocess
+from jaxplain.models._categories import imagenet
+from jaxplain.models._registry import Published, architecture, names
+from jaxplain.models._spec import Spec
 from jaxplain.net import Net, before, then
 from jaxplain.weights_convert import convert, fetched, restore, save, sha256
 
-PREPROCESSING = ("input_size", "resize", "mean", "std", "interpolation")
+PREPROCESSING_FIELDS = ("input_size", "resize", "mean", "std", "interpolation")
 SIZES = range(1, 16_385)  # as of images
 
 
@@ -43,12 +43,12 @@ class Model(NamedTuple):
 
     def pixels(self, image: Any) -> Float[Array, "S S 3"]:
         """The image in [0, 1], resized and cropped to the network's input size S."""
-        return jnp.asarray(preprocess.pixels(image, self.spec))
+        return jnp.asarray(_preprocess.pixels(image, self.spec))
 
     @property
     def normalise(self) -> Partial:
         """The function from pixels (S, S, 3) in [0, 1] to the net's input: (pixels - mean) / std."""
-        return Partial(preprocess.normalise, jnp.asarray(self.spec.mean), jnp.asarray(self.spec.std))
+        return Partial(_preprocess.normalise, jnp.asarray(self.spec.mean), jnp.asarray(self.spec.std))
 
     def prepare(self, image: Any) -> Float[Array, "S S 3"]:
         """The net's input for an image: normalise(pixels(image))."""
@@ -63,7 +63,7 @@ class Model(NamedTuple):
             "source": self.weights.source,
             "sha256": self.weights.sha256,
             "categories": list(spec["categories"]),
-            "preprocessing": {name: spec[name] for name in PREPROCESSING},
+            "preprocessing": {name: spec[name] for name in PREPROCESSING_FIELDS},
         }
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -82,7 +82,7 @@ class Model(NamedTuple):
 
     def placement(self, image: Any) -> tuple[float, float, float, float]:
         """The box (left, top, right, bottom) of the upright original, in its pixels, that the net sees."""
-        return preprocess.placement(image, self.spec)
+        return _preprocess.placement(image, self.spec)
 
 
 def load(
@@ -220,7 +220,7 @@ def _check_record(record, folder):
     given = record.get("preprocessing", {})
     if not isinstance(given, dict):
         raise ValueError(f"{folder} has a preprocessing that does not say what is what; convert again.")
-    if unknown := set(given) - set(PREPROCESSING):
+    if unknown := set(given) - set(PREPROCESSING_FIELDS):
         raise ValueError(
             f"{folder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or convert again."
         )

@@ -29,10 +29,10 @@ from jax.tree_util import Partial
 from jaxtyping import Float, Int, PRNGKeyArray, UInt8
 
 from jaxplain.adapt import from_linen
-from jaxplain.models import preprocess
-from jaxplain.models.load import Model, Weights
-from jaxplain.models.registry import architecture
-from jaxplain.models.spec import Spec
+from jaxplain.models import _preprocess
+from jaxplain.models._load import Model, Weights
+from jaxplain.models._registry import architecture
+from jaxplain.models._spec import Spec
 from jaxplain.net import Net, embedding, layers
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]
@@ -116,7 +116,7 @@ def finetune(
     anew in each epoch, in the second phase. ValueError if the examples or the recipe cannot be trained with, or if the
     loss does not stay finite.
     """
-    recipe = checked(Recipe() if recipe is None else recipe)
+    recipe = checked_recipe(Recipe() if recipe is None else recipe)
     _check(model, examples)
     splitting, *shuffling = jax.random.split(key, 3)
     parts = split(examples.labels, recipe.validation, key=splitting)
@@ -148,7 +148,7 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
     unreadable = {}
     for row, file in enumerate(track(files, "reading")):
         try:
-            images[row] = np.rint(preprocess.pixels(file, spec) * 255)
+            images[row] = _preprocess.levels(file, spec)
         except (ValueError, OSError) as error:
             unreadable[file] = error
     if unreadable:
@@ -191,7 +191,7 @@ def trunk(net: Net, spec: Spec) -> Net:
     return embedding(net, before)  # that layer has no height and width, or 1 x 1
 
 
-def checked(recipe: Recipe) -> Recipe:
+def checked_recipe(recipe: Recipe) -> Recipe:
     """The recipe; ValueError that names what cannot be followed in it."""
     for name in ("epochs", "batch", "patience"):
         if getattr(recipe, name) < 1:
