@@ -20,6 +20,7 @@ from jaxplain.models._load import (
     published_set,
     way_to,
 )
+from jaxplain.models._pipeline import Batch, batches, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, Published, architecture
 from jaxplain.models._resnet import resnet50
@@ -29,6 +30,7 @@ from jaxplain.models._vgg import vgg16
 __all__ = [
     "PREPROCESSING_FIELDS",
     "Architecture",
+    "Batch",
     "Conv",
     "Dense",
     "Examples",
@@ -44,6 +46,7 @@ __all__ = [
     "Weights",
     "architecture",
     "available",
+    "batches",
     "checked_recipe",
     "efficientnet_lite0",
     "find_class",
@@ -51,6 +54,7 @@ __all__ = [
     "inception_v3",
     "levels",
     "load",
+    "normalised",
     "on_this_machine",
     "open_image",
     "outline",

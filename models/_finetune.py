@@ -29,8 +29,8 @@ from jax.tree_util import Partial
 from jaxtyping import Float, Int, PRNGKeyArray, UInt8
 
 from jaxplain.adapt import from_linen
-from jaxplain.models import _preprocess
 from jaxplain.models._load import Model, Weights
+from jaxplain.models._pipeline import batches, normalised
 from jaxplain.models._registry import architecture
 from jaxplain.models._spec import Spec
 from jaxplain.net import Net, embedding, layers
@@ -39,6 +39,7 @@ Track = Callable[[Sequence[Any], str], Iterable[Any]]
 CLASSIFIER, ALL_LAYERS = "classifier", "all layers"  # the phases
 
 _ADAM = optax.scale_by_adam()
+_READ_AT_ONCE = 32  # images
 _SLOWER = 100  # all layers move by so much less in a step than the classifier does
 
 
@@ -126,7 +127,7 @@ def finetune(
     head, history = _trained(start, phase, recipe, shuffling[0], math.inf, track)
     trained = _network(model, head)
     if recipe.all_layers:
-        ready, slow = Partial(_normalised, model.normalise), recipe.rate / _SLOWER
+        ready, slow = Partial(normalised, model.normalise), recipe.rate / _SLOWER
         phase = _Phase(ALL_LAYERS, examples.images, labels, parts, ready, slow, mirrored=True)
         lowest = min(epoch.validation.loss for epoch in history)
         trained, more = _trained(trained, phase, recipe, shuffling[1], lowest, track)
@@ -144,13 +145,11 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
     """
     classes = _listed(Path(folder))
     files = [file for inside in classes.values() for file in inside]
-    images = np.empty((len(files), spec.input_size, spec.input_size, 3), np.uint8)
-    unreadable = {}
-    for row, file in enumerate(track(files, "reading")):
-        try:
-            images[row] = _preprocess.levels(file, spec)
-        except (ValueError, OSError) as error:
-            unreadable[file] = error
+    images, unreadable, count = np.empty((len(files), *spec.image.shape), np.uint8), {}, 0
+    for batch in batches(track(files, "reading"), spec, _READ_AT_ONCE, failed=unreadable.__setitem__):
+        rows = len(batch.images)
+        images[count : count + rows] = batch.levels[:rows]
+        count += rows
     if unreadable:
         first, names = next(iter(unreadable.values())), [str(file) for file in unreadable]
         more = f" and {len(names) - 5} more" * (len(names) > 5)
@@ -317,11 +316,7 @@ def _totals(f, ready, X, labels, weights):
 
 @jax.jit
 def _through(trunk, normalise, images):
-    return jax.vmap(trunk)(_normalised(normalise, images))
-
-
-def _normalised(normalise, images):
-    return jax.vmap(normalise)(images.astype(jnp.float32) / 255)
+    return jax.vmap(trunk)(normalised(normalise, images))
 
 
 def _as_it_is(X):
