@@ -9,17 +9,8 @@ from jaxplain.models._efficientnet_lite import efficientnet_lite0
 from jaxplain.models._finetune import Examples, Recipe, Track, Tuned, checked_recipe, finetune, read_folder
 from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
-from jaxplain.models._load import (
-    PREPROCESSING_FIELDS,
-    Model,
-    Weights,
-    available,
-    load,
-    on_this_machine,
-    outline,
-    published_set,
-    way_to,
-)
+from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
+from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights
 from jaxplain.models._pipeline import Batch, batches, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, Published, architecture
@@ -37,6 +28,7 @@ __all__ = [
     "GlobalMean",
     "MaxPool",
     "Model",
+    "Prediction",
     "Published",
     "Recipe",
     "Relu",

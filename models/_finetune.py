@@ -29,7 +29,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float, Int, PRNGKeyArray, UInt8
 
 from jaxplain.adapt import from_linen
-from jaxplain.models._load import Model, Weights
+from jaxplain.models._model import Model, Weights
 from jaxplain.models._pipeline import batches, normalised
 from jaxplain.models._registry import architecture
 from jaxplain.models._spec import Spec
@@ -50,6 +50,9 @@ class Examples(NamedTuple):
     labels: Int[np.ndarray, " N"]
     categories: tuple[str, ...]
     files: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Examples({len(self.labels)} images {self.images.shape[1:]}, {len(self.categories)} categories)"
 
 
 class Recipe(NamedTuple):
