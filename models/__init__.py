@@ -6,7 +6,7 @@ model.net(model.prepare("cat.jpg"))          # logits (1000,)
 
 from jaxplain.models._categories import find_class
 from jaxplain.models._efficientnet_lite import efficientnet_lite0
-from jaxplain.models._finetune import Examples, Recipe, Track, Tuned, checked_recipe, finetune, read_folder
+from jaxplain.models._finetune import Examples, Recipe, Tuned, checked_recipe, finetune, read_folder
 from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
 from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
@@ -16,6 +16,7 @@ from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, Published, architecture
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
+from jaxplain.models._training import Track, Trained, cross_entropy, train
 from jaxplain.models._vgg import vgg16
 
 __all__ = [
@@ -34,12 +35,14 @@ __all__ = [
     "Relu",
     "Spec",
     "Track",
+    "Trained",
     "Tuned",
     "Weights",
     "architecture",
     "available",
     "batches",
     "checked_recipe",
+    "cross_entropy",
     "efficientnet_lite0",
     "find_class",
     "finetune",
@@ -55,6 +58,7 @@ __all__ = [
     "resnet50",
     "sample",
     "samples",
+    "train",
     "vgg16",
     "way_to",
 ]

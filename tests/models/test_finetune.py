@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from jaxplain.adapt import from_linen
 from jaxplain.models import Examples, Model, Recipe, Spec, Weights, available, finetune, load, outline, read_folder
-from jaxplain.models._finetune import features, split, stops, trunk
+from jaxplain.models._finetune import features, split, trunk
 from jaxplain.models._layers import Conv, Dense, GlobalMean, Relu
 from jaxplain.models._preprocess import sample
 from jaxplain.models._registry import Architecture, Published, architecture
@@ -284,23 +284,6 @@ def test_images_may_be_in_a_file(model, examples, tuned, tmp_path):
 
 
 # when it ends
-
-
-@pytest.mark.parametrize(
-    ("losses", "patience", "expected"),
-    [
-        ([math.inf], 1, False),
-        ([math.inf, 3.0], 1, False),
-        ([math.inf, 3.0, 3.0], 1, True),
-        ([math.inf, 3.0, 2.0], 1, False),
-        ([math.inf, 3.0, 4.0, 3.5], 2, True),
-        ([math.inf, 3.0, 4.0, 3.5], 3, False),
-        ([math.inf, 3.0, 4.0, 2.9], 2, False),
-        ([0.1, 3.0, 2.0], 2, True),
-    ],
-)
-def test_stops(losses, patience, expected):
-    assert stops(losses, patience) is expected
 
 
 def test_what_does_not_get_better_ends_early_and_the_best_is_kept(model, examples):
