@@ -31,7 +31,7 @@ from sklearn.metrics import roc_auc_score
 
 import jaxplain as jp
 from jaxplain.concepts import linear_direction
-from jaxplain.models.layers import Conv, Dense, GlobalMean, Relu
+from jaxplain.models import Conv, Dense, GlobalMean, Relu
 from jaxplain.net import Net
 from jaxplain.render import Curves, Panel
 

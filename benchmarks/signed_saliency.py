@@ -25,16 +25,16 @@ import numpy as np
 import optax
 from flax import linen as nn
 from harness import machine, reuse_memory
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 from scipy import stats
 from sklearn.datasets import load_digits
 
 import jaxplain as jp
+from jaxplain import models
 from jaxplain._loops import each
 from jaxplain.metrics import PUBLISHED_FRACTIONS, Curve, allegiance
-from jaxplain.models import load
-from jaxplain.models.layers import Conv, Dense, MaxPool
-from jaxplain.models.preprocess import open_image
+from jaxplain.models import Conv, Dense, MaxPool, load, open_image
 from jaxplain.net import Net
 from jaxplain.render import Curves
 from jaxplain.transform import active_and_inactive
@@ -62,7 +62,7 @@ CROP, TILE = 48, 96  # crops of photographs lie inside of tiles, which are for t
 
 BATCH = 128
 CHUNK = 32  # images that are explained at a time
-OPTIMISER = optax.adamw(1e-3, weight_decay=1e-2)
+ADAMW = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-2))
 
 
 class Data(NamedTuple):
@@ -160,26 +160,20 @@ def train(data: Data, key: Array, epochs: int, network: Callable[[int], nn.Modul
     """
     start, *shuffling = jax.random.split(key, 1 + epochs)
     module = network(int(data.labels.max()) + 1)
-    variables = module.init(start, data.X[:1])
-    moments = OPTIMISER.init(variables)
     size = min(BATCH, len(data.X))
-    for shuffle in shuffling:
-        order = np.asarray(jax.random.permutation(shuffle, len(data.X)))
+
+    def batches(epoch):
+        order = np.asarray(jax.random.permutation(shuffling[epoch], len(data.X)))
         for rows in order[: len(order) // size * size].reshape(-1, size):
-            variables, moments = step(module, variables, moments, data.X[rows], data.labels[rows])
-    return jp.from_linen(module, variables)
+            yield data.X[rows], data.labels[rows]
+
+    f = Partial(module.apply, module.init(start, data.X[:1]))
+    trained = models.train(f, batches, losses, epochs=epochs, rate=1e-3, optimiser=ADAMW)
+    return jp.from_linen(module, *trained.f.args)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def step(module: nn.Module, variables: Any, moments: Any, X: Array, labels: Array) -> tuple[Any, Any]:
-    """Variables and moments after a step on the batch's mean cross-entropy."""
-
-    def loss(variables):
-        logits: Any = module.apply(variables, X)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-    update, moments = OPTIMISER.update(jax.grad(loss)(variables), moments, variables)
-    return optax.apply_updates(variables, update), moments
+def losses(f: Callable[[Array], Array], X: Array, labels: Array) -> Float[Array, "3"]:
+    return models.cross_entropy(f(X), labels)
 
 
 @jax.jit

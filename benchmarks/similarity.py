@@ -32,8 +32,7 @@ from signed_saliency import CROP, bootstrap, photograph, tiles
 from sklearn.datasets import load_digits
 
 import jaxplain as jp
-from jaxplain.models import load
-from jaxplain.models.layers import Conv, GlobalMean, Relu
+from jaxplain.models import Conv, GlobalMean, Relu, load, train
 from jaxplain.net import Net
 from jaxplain.render import Panel
 
@@ -45,7 +44,6 @@ KNOWN, NEW = (
 WAYS = 8  # classes of an episode in training
 SHOTS, BATCH, TEMPERATURE = 5, 64, 0.2
 DIGIT, DIM = 24, 0.4  # pixels of a digit, and how bright its background is
-OPTIMISER = optax.adam(1e-3)
 LAYER = "relu3"
 
 
@@ -137,21 +135,18 @@ def contrastive(embed: Callable[[Array], Array], images: Array) -> Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, (jnp.arange(n) + n // 2) % n).mean()
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def step(loss: Callable[..., Array], variables: Any, moments: Any, images: Array) -> tuple[Any, Any, Array]:
-    value, slope = jax.value_and_grad(lambda v: loss(lambda X: Embed().apply(v, X), images))(variables)
-    update, moments = OPTIMISER.update(slope, moments, variables)
-    return optax.apply_updates(variables, update), moments, value
+def total(loss: Callable[..., Array], embed: Callable[[Array], Array], images: Array) -> Array:
+    """A batch's count, which is 1 since the pictures of a batch share its loss, and its loss."""
+    return jnp.stack([1.0, loss(embed, images)])
 
 
 def trained(loss: Callable[..., Array], batch: Callable[[], np.ndarray], steps: int) -> Net:
-    variables = Embed().init(jax.random.key(0), jnp.zeros((1, CROP, CROP, 3)))
-    moments, values = OPTIMISER.init(variables), []
-    for _ in range(steps):
-        variables, moments, value = step(loss, variables, moments, batch())
-        values.append(float(value))
+    """The network after so many steps, each on a new batch."""
+    f = Partial(Embed().apply, Embed().init(jax.random.key(0), jnp.zeros((1, CROP, CROP, 3))))
+    found = train(f, lambda _: [(batch(),)], functools.partial(total, loss), epochs=steps, rate=1e-3)
+    values = np.ravel(found.training)
     print(f"{loss.__name__} loss: {np.mean(values[:20]):.2f} at first, {np.mean(values[-50:]):.2f} at last", flush=True)
-    return jp.from_linen(Embed(), variables)
+    return jp.from_linen(Embed(), *found.f.args)
 
 
 embeddings = jax.jit(jax.vmap(lambda net, x: net(x), (None, 0)))

@@ -4,27 +4,61 @@ model = load("efficientnet_lite0")
 model.net(model.prepare("cat.jpg"))          # logits (1000,)
 """
 
-from jaxplain.models.efficientnet_lite import efficientnet_lite0
-from jaxplain.models.finetune import Examples, Recipe, finetune, read_folder
-from jaxplain.models.inception import inception_v3
-from jaxplain.models.load import Model, Weights, available, load, outline
-from jaxplain.models.resnet import resnet50
-from jaxplain.models.spec import Spec
-from jaxplain.models.vgg import vgg16
+from jaxplain.models._categories import find_class
+from jaxplain.models._efficientnet_lite import efficientnet_lite0
+from jaxplain.models._finetune import Examples, Recipe, Tuned, checked_recipe, finetune, read_folder
+from jaxplain.models._inception import inception_v3
+from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
+from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
+from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights
+from jaxplain.models._pipeline import Batch, batches, normalised
+from jaxplain.models._preprocess import levels, open_image, sample, samples
+from jaxplain.models._registry import Architecture, Published, architecture
+from jaxplain.models._resnet import resnet50
+from jaxplain.models._spec import Spec
+from jaxplain.models._training import Track, Trained, cross_entropy, train
+from jaxplain.models._vgg import vgg16
 
 __all__ = [
+    "PREPROCESSING_FIELDS",
+    "Architecture",
+    "Batch",
+    "Conv",
+    "Dense",
     "Examples",
+    "GlobalMean",
+    "MaxPool",
     "Model",
+    "Prediction",
+    "Published",
     "Recipe",
+    "Relu",
     "Spec",
+    "Track",
+    "Trained",
+    "Tuned",
     "Weights",
+    "architecture",
     "available",
+    "batches",
+    "checked_recipe",
+    "cross_entropy",
     "efficientnet_lite0",
+    "find_class",
     "finetune",
     "inception_v3",
+    "levels",
     "load",
+    "normalised",
+    "on_this_machine",
+    "open_image",
     "outline",
+    "published_set",
     "read_folder",
     "resnet50",
+    "sample",
+    "samples",
+    "train",
     "vgg16",
+    "way_to",
 ]

@@ -8,7 +8,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
-from jaxplain.models import registry
+from jaxplain.models import _registry
 
 
 class Mirror(NamedTuple):
@@ -108,12 +108,12 @@ def mirror(body: bytes) -> Iterator[Mirror]:
             thread.join()
 
 
-def publish(monkeypatch, body: bytes, url: str | None, name: str = "IMAGENET1K_V2") -> registry.Published:
+def publish(monkeypatch, body: bytes, url: str | None, name: str = "IMAGENET1K_V2") -> _registry.Published:
     """EfficientNet-Lite0 with a second published set, whose file is `body` at `url`; images are resized to 232."""
-    first = registry.architecture("efficientnet_lite0")
+    first = _registry.architecture("efficientnet_lite0")
     file = f"lite0-{hashlib.sha256(body).hexdigest()[:8]}.pth"
-    second = registry.Published(name, first.spec._replace(resize=232), file, url=url)
+    second = _registry.Published(name, first.spec._replace(resize=232), file, url=url)
     changed = first._replace(published=(*first.published, second))
-    rows = tuple(changed if row is first else row for row in registry._ARCHITECTURES)
-    monkeypatch.setattr(registry, "_ARCHITECTURES", rows)
+    rows = tuple(changed if row is first else row for row in _registry._ARCHITECTURES)
+    monkeypatch.setattr(_registry, "_ARCHITECTURES", rows)
     return second

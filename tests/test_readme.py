@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxplain.models import available
-from jaxplain.models.preprocess import sample
+from jaxplain.models import available, sample
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

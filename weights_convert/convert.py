@@ -16,7 +16,7 @@ def convert(source: Any, model: str) -> dict:
     taken off. The number of classes is that of its classifier. ValueError lists every entry that is missing,
     unexpected, matched twice, of the wrong shape, no floats or not finite.
     """
-    from jaxplain.models.registry import architecture  # which imports the networks, and they may import this
+    from jaxplain.models import architecture  # which imports the networks, and they may import this
 
     network = architecture(model)
     if model not in TABLES:

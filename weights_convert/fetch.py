@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from jaxplain.weights_convert.store import sha256, undisturbed
 
 if TYPE_CHECKING:
-    from jaxplain.models.registry import Published
+    from jaxplain.models import Published
 
 TIMEOUT = 30.0  # seconds without a byte
 LONGEST = 2 * 1024**3  # bytes
@@ -58,7 +58,7 @@ def fetch(
 
     ValueError if there is no such set, or its file cannot be had, is not the published one, or finds no place.
     """
-    from jaxplain.models.load import published_set  # which imports this
+    from jaxplain.models import published_set  # which imports this
 
     published = published_set(model, weights)
     if url is not None and file is not None:
@@ -110,7 +110,7 @@ def _digest(path: Path, published: "Published") -> str:
 
 def _address(model: str, published: "Published", url: str | None) -> str:
     """Where to download from; ValueError where nobody says, or where it is nothing to download from."""
-    from jaxplain.models.load import way_to
+    from jaxplain.models import way_to
 
     url = published.url if url is None else url
     if url is None:
@@ -185,7 +185,7 @@ def _told(what: str, way_out: str) -> Iterator[None]:
 
 
 def _convert(model: str, published: "Published", path: Path, digest: str, folder: Path) -> None:
-    from jaxplain.models.load import Weights, load
+    from jaxplain.models import Weights, load
 
     loaded = load(model, path)
     spec = published.spec._replace(categories=loaded.spec.categories)

@@ -17,7 +17,7 @@ from jaxplain.cli.errors import fail, say, writing
 from jaxplain.cli.methods import at_a_layer
 
 if TYPE_CHECKING:
-    from jaxplain.models.finetune import Track
+    from jaxplain.models import Track
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")]
 ModelName = Annotated[str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")]
@@ -115,9 +115,9 @@ def files(folder: Path) -> list[Path]:
 
 def picture_of(spec: Any) -> Callable[[Path], np.ndarray]:
     """The function from a file to the picture (S, S, 3) uint8 that the network sees of it."""
-    from jaxplain.models.preprocess import pixels
+    from jaxplain.models import levels
 
-    return lambda path: np.rint(pixels(path, spec) * 255).astype(np.uint8)
+    return lambda path: levels(path, spec)
 
 
 def readable(folder: Path, read: Callable[[Path], Any], skip: bool, track: "Track") -> list[Any]:

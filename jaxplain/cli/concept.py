@@ -120,7 +120,7 @@ def explain(
     class's evidence, between 0 and 1; * marks what is more than that of random concepts (p < 0.05 after Holm's
     correction for all numbers of the image).
     """
-    from jaxplain.models.preprocess import open_image
+    from jaxplain.models import open_image
 
     images, files = _apart(images, concepts)
     images = list(dict.fromkeys(images))
@@ -164,7 +164,7 @@ def global_command(
     Prints and writes the mean attribution, its deviation and an interval of two standard errors for each layer and
     concept (concepts_CLASS.png, .csv and .json).
     """
-    from jaxplain.models.categories import find
+    from jaxplain.models import find_class
 
     folders, files = _apart(map(str, folder), concepts)
     with told():
@@ -172,7 +172,7 @@ def global_command(
             raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
         _check_names(rule, test)
         home = _home(files, model, weights)
-        k = find(target, home.model.spec.categories)
+        k = find_class(target, home.model.spec.categories)
         check_out(out)
         picture = picture_of(home.model.spec)
         with bars() as track:
@@ -227,9 +227,9 @@ def _check_width(model, layer, name, width):
 
 
 def _targets(names, categories):
-    from jaxplain.models.categories import find
+    from jaxplain.models import find_class
 
-    return tuple(dict.fromkeys(find(name, categories) for name in names)) if names else None
+    return tuple(dict.fromkeys(find_class(name, categories) for name in names)) if names else None
 
 
 def _stacked(home):

@@ -44,10 +44,10 @@ def convert(
 
 def _prepared(model, name):
     """The model with the preprocessing of a published set."""
-    from jaxplain.models.load import PREPROCESSING, published_set
+    from jaxplain.models import PREPROCESSING_FIELDS, published_set
 
     spec = published_set(model.spec.name, name).spec
-    return model._replace(spec=model.spec._replace(**{field: getattr(spec, field) for field in PREPROCESSING}))
+    return model._replace(spec=model.spec._replace(**{field: getattr(spec, field) for field in PREPROCESSING_FIELDS}))
 
 
 def _names(path):

@@ -91,7 +91,7 @@ def evaluate(
     Scattered black pixels, such as those that noise removes first, mislead a network quickly: a method that is good at
     deletion is good if it is so at insertion too.
     """
-    from jaxplain.models.preprocess import open_image
+    from jaxplain.models import open_image
 
     images = list(dict.fromkeys(images))
     with told():
@@ -148,8 +148,7 @@ def _corners(box, metrics, images):
 
 
 def _plan(model, weights, methods, metrics, layer, target, fill, box):
-    from jaxplain.models import load
-    from jaxplain.models.categories import find
+    from jaxplain.models import find_class, load
 
     loaded = load(model, weights)
     layer = check_layer(loaded, layer or loaded.spec.cam_layer, methods)
@@ -163,7 +162,7 @@ def _plan(model, weights, methods, metrics, layer, target, fill, box):
         jp.then(jp.before(loaded.net, loaded.normalise), jax.nn.softmax),
         {name: mapped(explain, at_a_layer(name)) for name, explain in explainers.items()},
         {name: measures(explain) for name, explain in explainers.items()},
-        None if target is None else find(target, loaded.spec.categories),
+        None if target is None else find_class(target, loaded.spec.categories),
         box,
     )
 

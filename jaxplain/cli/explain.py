@@ -67,7 +67,7 @@ def explain(
 
     Prints each image's top five classes, and writes a figure (.png), the raw maps (.npz) and a record (.json).
     """
-    from jaxplain.models.preprocess import open_image
+    from jaxplain.models import open_image
 
     images = list(dict.fromkeys(images))
     paths = [out / stem for stem in stems(images)]
@@ -110,7 +110,7 @@ def _check_options(methods, segments, segmenter, reference, against):
 
 
 def _reference(question, image):
-    from jaxplain.models.preprocess import open_image
+    from jaxplain.models import open_image
 
     photo = open_image(image)
     x = question.model.prepare(photo)
@@ -118,8 +118,7 @@ def _reference(question, image):
 
 
 def _question(model, weights, methods, layer, targets, against):
-    from jaxplain.models import load
-    from jaxplain.models.categories import find
+    from jaxplain.models import find_class, load
 
     alone = sorted(AMONG_RIVALS & set(methods))
     if alone and against is not None:
@@ -129,8 +128,8 @@ def _question(model, weights, methods, layer, targets, against):
     loaded = load(model, weights)
     layer = check_layer(loaded, layer or loaded.spec.cam_layer, methods)
     functions = {name: compiled(name, layer) for name in methods}
-    chosen = tuple(dict.fromkeys(find(t, loaded.spec.categories) for t in targets)) if targets else None
-    rival = None if against is None else find(against, loaded.spec.categories)
+    chosen = tuple(dict.fromkeys(find_class(t, loaded.spec.categories) for t in targets)) if targets else None
+    rival = None if against is None else find_class(against, loaded.spec.categories)
     if chosen is not None and rival in chosen:
         raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
     return Question(loaded, functions, layer, chosen, rival, None, None)

@@ -28,7 +28,7 @@ def fetch(
 
     They are kept in the user's cache folder ($XDG_CACHE_HOME, by default ~/.cache), where the other commands find them.
     """
-    from jaxplain.models.load import published_set
+    from jaxplain.models import published_set
     from jaxplain.weights_convert import fetch
 
     with told():

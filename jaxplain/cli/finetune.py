@@ -46,11 +46,10 @@ def finetune(
     """
     import jax
 
-    from jaxplain.models import finetune, load
-    from jaxplain.models.finetune import Recipe, checked, read_folder
+    from jaxplain.models import Recipe, checked_recipe, finetune, load, read_folder
 
     with told():
-        recipe = checked(Recipe(validation, epochs, batch, rate, patience, all_layers))
+        recipe = checked_recipe(Recipe(validation, epochs, batch, rate, patience, all_layers))
         _check(out, folder)
         start = load(model, weights)
         with bars() as track:

@@ -13,8 +13,7 @@ def layers(
 ) -> None:
     """List a network's layers in forward order, with the shapes of their activations."""
     import jaxplain as jp
-    from jaxplain.models import outline
-    from jaxplain.models.registry import architecture
+    from jaxplain.models import architecture, outline
 
     with told():
         spec = architecture(model).spec

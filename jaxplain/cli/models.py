@@ -8,9 +8,7 @@ def models() -> None:
     """List the networks, with input size, parameters, and whether their published weights are on this machine."""
     import jax
 
-    from jaxplain.models import available, outline
-    from jaxplain.models.load import on_this_machine
-    from jaxplain.models.registry import architecture
+    from jaxplain.models import architecture, available, on_this_machine, outline
 
     def rows(name):
         side = architecture(name).spec.input_size

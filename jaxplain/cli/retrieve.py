@@ -74,8 +74,7 @@ def retrieve(
     gallery (.csv) and a record (.json); with --explain the figure has feature activation maps. The query's own file is
     left out.
     """
-    from jaxplain.models import load
-    from jaxplain.models.preprocess import open_image
+    from jaxplain.models import load, open_image
 
     with told():
         named("similarity", similarity, POOLED)
@@ -145,7 +144,7 @@ def _title(setting):
 
 def _panels(setting, query, photo, matches, explain):
     """The query and its matches in a row; with maps, each match below the query as it is seen for that match."""
-    from jaxplain.models.preprocess import open_image
+    from jaxplain.models import open_image
     from jaxplain.render import Panel
 
     def seen(photo):

@@ -15,8 +15,7 @@ import pytest
 from flax import linen as nn
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxplain.models import Spec, load, registry
-from jaxplain.models.layers import Conv, Dense, GlobalMean, Relu
+from jaxplain.models import Conv, Dense, GlobalMean, Relu, Spec, _registry, load
 
 PROGRAM = Path(sys.executable).with_name("jaxplain")
 
@@ -121,7 +120,7 @@ class Net(nn.Module):
 def tiny(monkeypatch, tmp_path):
     """The folder of weights for a network "tiny", which is known until the test has ended."""
     spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")
-    known = registry.Architecture(Net, "fc", (registry.Published("NONE", spec, "tiny-0.pth"),))
-    monkeypatch.setattr(registry, "_ARCHITECTURES", (*registry._ARCHITECTURES, known))
+    known = _registry.Architecture(Net, "fc", (_registry.Published("NONE", spec, "tiny-0.pth"),))
+    monkeypatch.setattr(_registry, "_ARCHITECTURES", (*_registry._ARCHITECTURES, known))
     load("tiny", jax.random.key(0)).save(tmp_path / "tiny")
     return tmp_path / "tiny"

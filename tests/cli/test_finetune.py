@@ -11,8 +11,7 @@ from compare import assert_close
 from PIL import Image
 
 import jaxplain as jp
-from jaxplain.models import Recipe, finetune, load, read_folder
-from jaxplain.models.preprocess import sample
+from jaxplain.models import Recipe, finetune, load, read_folder, sample
 from jaxplain.weights_convert import restore
 
 LITE, TEXTURES = "efficientnet_lite0", ("brick", "grass", "gravel")

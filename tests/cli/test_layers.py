@@ -3,8 +3,7 @@
 import pytest
 
 import jaxplain as jp
-from jaxplain.models import available, outline
-from jaxplain.models.registry import architecture
+from jaxplain.models import architecture, available, outline
 
 
 @pytest.mark.parametrize("model", available())

@@ -8,16 +8,16 @@ import jax
 import pytest
 
 from jaxplain.cli import _cache_folder
-from jaxplain.models.registry import architecture, names
+from jaxplain.models import architecture, available
 
 
 def test_lists_every_network_with_its_size_and_weights(run):
     status, out, err = run("models")
     assert (status, err) == (0, "")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
-    assert [row[0] for row in rows] == [name for name in names() for _ in architecture(name).published]
+    assert [row[0] for row in rows] == [name for name in available() for _ in architecture(name).published]
     assert [row[3] for row in rows] == [
-        published.name for name in names() for published in architecture(name).published
+        published.name for name in available() for published in architecture(name).published
     ]
     assert [row[4] for row in rows] == ["yes" if row[0] == "efficientnet_lite0" else "no" for row in rows]
     # torchvision's 25,557,032 less BatchNorm's 53,120, plus the 26,560 biases that it folds to

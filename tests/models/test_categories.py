@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from torchvision.models import Inception_V3_Weights, ResNet50_Weights, VGG16_Weights
 
-from jaxplain.models.categories import find, imagenet
+from jaxplain.models._categories import find_class, imagenet
 
 
 def message(name_or_index, categories):
     with pytest.raises(ValueError, match=r"^[A-Z][^\n]+\.$") as caught:
-        find(name_or_index, categories)
+        find_class(name_or_index, categories)
     assert ". " not in str(caught.value)
     return str(caught.value)
 
@@ -26,9 +26,9 @@ def test_imagenet_is_torchvisions_list(weights):
 
 
 def test_every_name_and_index_finds_its_class():
-    assert [find(name, imagenet()) for name in imagenet()] == list(range(1000))
-    assert [find(index, imagenet()) for index in range(1000)] == list(range(1000))
-    assert [find(str(index), imagenet()) for index in range(0, 1000, 50)] == list(range(0, 1000, 50))
+    assert [find_class(name, imagenet()) for name in imagenet()] == list(range(1000))
+    assert [find_class(index, imagenet()) for index in range(1000)] == list(range(1000))
+    assert [find_class(str(index), imagenet()) for index in range(0, 1000, 50)] == list(range(0, 1000, 50))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_every_name_and_index_finds_its_class():
     ],
 )
 def test_find(given, index):
-    assert find(given, imagenet()) == index
+    assert find_class(given, imagenet()) == index
 
 
 def test_ambiguous_parts_list_the_candidates():
@@ -98,11 +98,11 @@ def test_neither_name_nor_index(wrong):
 
 
 def test_without_categories():
-    assert find(5, ()) == find("5", ()) == 5
+    assert find_class(5, ()) == find_class("5", ()) == 5
     assert "give an index" in message("cat", ())
     assert "0 or more" in message(-1, ())
 
 
 def test_names_made_of_digits_come_before_indices():
-    assert find("7", ("3", "5", "7")) == 2
-    assert find(1, ("3", "5", "7")) == find("1", ("3", "5", "7")) == 1
+    assert find_class("7", ("3", "5", "7")) == 2
+    assert find_class(1, ("3", "5", "7")) == find_class("1", ("3", "5", "7")) == 1

@@ -15,12 +15,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from torch.nn import functional
 
 import jaxplain as jp
-from jaxplain.models import available, inception, load
-from jaxplain.models.convolution import convolve, depthwise, max_pool, mean_pool
-from jaxplain.models.inception import BasicConv
-from jaxplain.models.layers import AdaptiveMean, Conv, GlobalMean, MaxPool, Relu, clip
-from jaxplain.models.registry import architecture
-from jaxplain.models.winograd import winograd
+from jaxplain.models import _inception, available, load
+from jaxplain.models._convolution import convolve, depthwise, max_pool, mean_pool
+from jaxplain.models._inception import BasicConv
+from jaxplain.models._layers import AdaptiveMean, Conv, GlobalMean, MaxPool, Relu, clip
+from jaxplain.models._registry import architecture
+from jaxplain.models._winograd import winograd
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 SQUARE = [(k, k) for k in range(1, 8)]
@@ -135,7 +135,7 @@ def test_a_turned_kernel_is_flipped_and_has_its_channels_swapped(size, stride):
 @pytest.mark.parametrize("bytes_at_once", [1, 10e6])
 def test_winograd_of_more_images_than_are_worked_on_at_once(bytes_at_once, monkeypatch):
     """One image at a time, and two of five, which need 4 MB each."""
-    monkeypatch.setattr("jaxplain.models.winograd._AT_ONCE", bytes_at_once)
+    monkeypatch.setattr("jaxplain.models._winograd._AT_ONCE", bytes_at_once)
     x, kernel, padding = normal(5, 32, 32, 64), normal(3, 3, 64, 64, seed=1), ((1, 1), (1, 1))
     run = jax.jit(lambda x, k: winograd(x, k, 1, padding, False))
     assert "stablehlo.while" in str(run.lower(x, kernel).as_text())
@@ -482,8 +482,8 @@ def with_sites(net, x, target, imposed):
 def test_networks_are_those_of_the_general_forms(name, monkeypatch):
     net, x, target = load(name, jax.random.key(0)).net, normal(107, 149, 3), normal(1000, seed=1)
     ours = with_sites(net, x, target, {})
-    monkeypatch.setattr(inception, "max_pool", windowed_max)
-    monkeypatch.setattr(inception, "mean_pool", windowed_mean)
+    monkeypatch.setattr(_inception, "max_pool", windowed_max)
+    monkeypatch.setattr(_inception, "mean_pool", windowed_mean)
     plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), *net.args)
     assert str(jax.make_jaxpr(plain)(x)).count("conv_general_dilated[") == convolutions(net)
     assert_close(with_sites(plain, x, target, ours[1]), ours, 1e-4)

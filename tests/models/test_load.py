@@ -15,9 +15,9 @@ from torchvision.models import ResNet50_Weights
 
 import jaxplain as jp
 from jaxplain.models import Weights, available, load, outline
-from jaxplain.models.categories import imagenet
-from jaxplain.models.load import on_this_machine, published_set
-from jaxplain.models.registry import architecture
+from jaxplain.models._categories import imagenet
+from jaxplain.models._load import on_this_machine, published_set
+from jaxplain.models._registry import architecture
 from jaxplain.weights_convert import convert, fetched, save, sha256
 
 LITE = "efficientnet_lite0"

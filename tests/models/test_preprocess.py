@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 from torchvision import transforms
 
-from jaxplain.models.preprocess import normalise, open_image, pixels, placement, sample, samples
-from jaxplain.models.spec import Spec
+from jaxplain.models._preprocess import normalise, open_image, pixels, placement, sample, samples
+from jaxplain.models._spec import Spec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CROPS = ((224, 256), (224, 232), (299, 342))

@@ -3,7 +3,7 @@
 import pytest
 from torchvision.models import get_model_weights
 
-from jaxplain.models.registry import architecture, names
+from jaxplain.models._registry import architecture, names
 
 FEATURES_ONLY = "IMAGENET1K_FEATURES"  # a set for VGG16 without a classifier
 TORCHVISIONS = ("resnet50", "vgg16", "inception_v3")

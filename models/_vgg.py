@@ -6,7 +6,7 @@ Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Rec
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models.layers import AdaptiveMean, Chain, Conv, Dense, Dropout, MaxPool, Relu
+from jaxplain.models._layers import AdaptiveMean, Chain, Conv, Dense, Dropout, MaxPool, Relu
 
 _STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, and their channels
 

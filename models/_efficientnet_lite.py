@@ -10,7 +10,7 @@ at the end.
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models.layers import Chain, Conv, Dense, GlobalMean, Relu
+from jaxplain.models._layers import Chain, Conv, Dense, GlobalMean, Relu
 
 # repeats, kernel size, stride of the first, expansion, output channels
 _STAGES = (

@@ -25,10 +25,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jaxplain.models.spec import Spec
+from jaxplain.models._spec import Spec
 
 Channels = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
 
@@ -101,15 +101,23 @@ def samples() -> tuple[str, ...]:
     return tuple(_SAMPLES)
 
 
+def levels(image: Any, spec: Spec) -> UInt8[np.ndarray, "S S 3"]:
+    """The image resized and centrally cropped, uint8 of shape (input_size, input_size, 3).
+
+    Equal to torchvision's Resize and CenterCrop on the upright RGB image, channels last.
+    """
+    opened = open_image(image)
+    size = _resized(opened.size, spec.resize)
+    resized = opened if size == opened.size else opened.resize(size, _filter(spec.interpolation))
+    return np.array(resized.crop(_crop(size, spec.input_size)))
+
+
 def pixels(image: Any, spec: Spec) -> Float[np.ndarray, "S S 3"]:
     """The image resized and centrally cropped, float32 of shape (input_size, input_size, 3) in [0, 1].
 
     Bitwise equal to torchvision's Resize, CenterCrop and ToTensor on the upright RGB image, channels last.
     """
-    opened = open_image(image)
-    size = _resized(opened.size, spec.resize)
-    resized = opened if size == opened.size else opened.resize(size, _filter(spec.interpolation))
-    return np.asarray(resized.crop(_crop(size, spec.input_size)), np.float32) / np.float32(255)
+    return levels(image, spec).astype(np.float32) / np.float32(255)
 
 
 def placement(image: Any, spec: Spec) -> tuple[float, float, float, float]:
@@ -215,8 +223,8 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     """Deeper grey levels scaled to 8 bits, rounded."""
-    levels = np.asarray(image).astype(np.float64)
-    low, high = levels.min(), levels.max()
+    grey = np.asarray(image).astype(np.float64)
+    low, high = grey.min(), grey.max()
     if not (low >= 0 and high <= 65_535):
         raise ValueError(
             f"{name} has grey levels from {low:g} to {high:g}, expected finite ones from 0 to 65,535; "
@@ -224,7 +232,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
         )
     ranges = {"I": (255, 65_535), "F": (1, 255, 65_535)}.get(image.mode, (65_535,))
     white = next(top for top in ranges if high <= top)
-    return Image.fromarray(np.rint(levels * 255 / white).astype(np.uint8))
+    return Image.fromarray(np.rint(grey * 255 / white).astype(np.uint8))
 
 
 def _from_array(array: Any) -> Image.Image:

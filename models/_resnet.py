@@ -6,7 +6,7 @@ He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015.
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models.layers import Chain, Conv, Dense, GlobalMean, MaxPool, Relu
+from jaxplain.models._layers import Chain, Conv, Dense, GlobalMean, MaxPool, Relu
 
 
 class Bottleneck(nn.Module):

@@ -13,7 +13,7 @@ from jax import Array, lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxplain.models.winograd import SIDES, winograd
+from jaxplain.models._winograd import SIDES, winograd
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from jaxplain.models.efficientnet_lite import efficientnet_lite0
-from jaxplain.models.inception import inception_v3
-from jaxplain.models.resnet import resnet50
-from jaxplain.models.spec import Spec
-from jaxplain.models.vgg import vgg16
+from jaxplain.models._efficientnet_lite import efficientnet_lite0
+from jaxplain.models._inception import inception_v3
+from jaxplain.models._resnet import resnet50
+from jaxplain.models._spec import Spec
+from jaxplain.models._vgg import vgg16
 
 
 class Published(NamedTuple):

@@ -28,6 +28,10 @@ class Spec(NamedTuple):
     cam_layer: str = ""
     layers: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        size = f"{self.input_size} x {self.input_size} pixels of {self.resize}"
+        return f"Spec({self.name}, {size}, {len(self.categories)} categories, cam_layer {self.cam_layer!r})"
+
     @property
     def image(self) -> jax.ShapeDtypeStruct:
         """The shape and dtype of the net's input."""

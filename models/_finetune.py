@@ -16,29 +16,27 @@ the last one have weight 0. All randomness comes from `key`.
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.tree_util import Partial
 from jaxtyping import Float, Int, PRNGKeyArray, UInt8
 
 from jaxplain.adapt import from_linen
-from jaxplain.models import preprocess
-from jaxplain.models.load import Model, Weights
-from jaxplain.models.registry import architecture
-from jaxplain.models.spec import Spec
+from jaxplain.models._model import Model, Weights
+from jaxplain.models._pipeline import batches, normalised
+from jaxplain.models._registry import architecture
+from jaxplain.models._spec import Spec
+from jaxplain.models._training import Track, cross_entropy, train, untracked
 from jaxplain.net import Net, embedding, layers
 
-Track = Callable[[Sequence[Any], str], Iterable[Any]]
 CLASSIFIER, ALL_LAYERS = "classifier", "all layers"  # the phases
 
-_ADAM = optax.scale_by_adam()
+_READ_AT_ONCE = 32  # images
 _SLOWER = 100  # all layers move by so much less in a step than the classifier does
 
 
@@ -49,6 +47,9 @@ class Examples(NamedTuple):
     labels: Int[np.ndarray, " N"]
     categories: tuple[str, ...]
     files: tuple[Path, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Examples({len(self.labels)} images {self.images.shape[1:]}, {len(self.categories)} categories)"
 
 
 class Recipe(NamedTuple):
@@ -102,11 +103,6 @@ class _Phase(NamedTuple):
     mirrored: bool = False
 
 
-def untracked(work: Sequence[Any], title: str) -> Iterable[Any]:  # noqa: ARG001
-    """The work as it is. Others show on its way through how far it is, as a progress bar does."""
-    return work
-
-
 def finetune(
     model: Model, examples: Examples, recipe: Recipe | None = None, *, key: PRNGKeyArray, track: Track = untracked
 ) -> Tuned:
@@ -116,7 +112,7 @@ def finetune(
     anew in each epoch, in the second phase. ValueError if the examples or the recipe cannot be trained with, or if the
     loss does not stay finite.
     """
-    recipe = checked(Recipe() if recipe is None else recipe)
+    recipe = checked_recipe(Recipe() if recipe is None else recipe)
     _check(model, examples)
     splitting, *shuffling = jax.random.split(key, 3)
     parts = split(examples.labels, recipe.validation, key=splitting)
@@ -126,7 +122,7 @@ def finetune(
     head, history = _trained(start, phase, recipe, shuffling[0], math.inf, track)
     trained = _network(model, head)
     if recipe.all_layers:
-        ready, slow = Partial(_normalised, model.normalise), recipe.rate / _SLOWER
+        ready, slow = Partial(normalised, model.normalise), recipe.rate / _SLOWER
         phase = _Phase(ALL_LAYERS, examples.images, labels, parts, ready, slow, mirrored=True)
         lowest = min(epoch.validation.loss for epoch in history)
         trained, more = _trained(trained, phase, recipe, shuffling[1], lowest, track)
@@ -144,13 +140,11 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
     """
     classes = _listed(Path(folder))
     files = [file for inside in classes.values() for file in inside]
-    images = np.empty((len(files), spec.input_size, spec.input_size, 3), np.uint8)
-    unreadable = {}
-    for row, file in enumerate(track(files, "reading")):
-        try:
-            images[row] = np.rint(preprocess.pixels(file, spec) * 255)
-        except (ValueError, OSError) as error:
-            unreadable[file] = error
+    images, unreadable, count = np.empty((len(files), *spec.image.shape), np.uint8), {}, 0
+    for batch in batches(track(files, "reading"), spec, _READ_AT_ONCE, failed=unreadable.__setitem__):
+        rows = len(batch.images)
+        images[count : count + rows] = batch.levels[:rows]
+        count += rows
     if unreadable:
         first, names = next(iter(unreadable.values())), [str(file) for file in unreadable]
         more = f" and {len(names) - 5} more" * (len(names) > 5)
@@ -191,7 +185,7 @@ def trunk(net: Net, spec: Spec) -> Net:
     return embedding(net, before)  # that layer has no height and width, or 1 x 1
 
 
-def checked(recipe: Recipe) -> Recipe:
+def checked_recipe(recipe: Recipe) -> Recipe:
     """The recipe; ValueError that names what cannot be followed in it."""
     for name in ("epochs", "batch", "patience"):
         if getattr(recipe, name) < 1:
@@ -201,11 +195,6 @@ def checked(recipe: Recipe) -> Recipe:
     if not 0 < recipe.rate < math.inf:
         raise ValueError(f"rate is {recipe.rate}, expected a positive learning rate, such as 0.001; give one.")
     return recipe
-
-
-def stops(losses: Sequence[float], patience: int) -> bool:
-    """Whether the last `patience` losses are all no smaller than one before them."""
-    return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 def _check(model, examples):
@@ -253,41 +242,31 @@ def _visible(folder):
 
 def _trained(f, phase, recipe, key, lowest, track):
     """f with the parameters of the epoch whose held-out loss is the first below `lowest` and all others; the epochs."""
-    draw, moments, best = _draw(key), _ADAM.init(f), f
-    losses, history = [lowest], []
-    for number in track(range(1, recipe.epochs + 1), phase.name):
-        f, moments, training = _epoch(f, moments, phase, recipe.batch, draw)
-        history.append(Epoch(phase.name, training, _score(f, phase, recipe.batch)))
-        loss = history[-1].validation.loss
-        if not math.isfinite(training.loss + loss):
-            raise ValueError(f"The loss is not finite in epoch {number} ({phase.name}); use a smaller learning rate.")
-        best = f if loss < min(losses) else best
-        losses.append(loss)
-        if stops(losses, recipe.patience):
-            break
-    return best, history
+    draw, (training, held_out) = _draw(key), phase.parts
+    trained = train(
+        f,
+        lambda _: _examples(phase, draw.permutation(training), recipe.batch, draw if phase.mirrored else None),
+        _sums,
+        epochs=recipe.epochs,
+        rate=phase.rate,
+        held_out=lambda: _examples(phase, held_out, recipe.batch),
+        patience=recipe.patience,
+        lowest=lowest,
+        track=track,
+        title=phase.name,
+    )
+    scores = zip(trained.training, trained.held_out, strict=True)
+    return trained.f, [Epoch(phase.name, Score(*training), Score(*held_out)) for training, held_out in scores]
 
 
-def _epoch(f, moments, phase, size, draw):
-    order, totals = draw.permutation(phase.parts[0]), []
+def _examples(phase, order, size, mirror=None):
+    """The rows in that order as batches (ready, X, labels, weights); half of them mirrored by chance, if by any."""
     for rows, weights in _batches(order, size):
         X = phase.X[rows]
-        if phase.mirrored:
-            coins = draw.random(len(rows)) < 0.5
+        if mirror is not None:
+            coins = mirror.random(len(rows)) < 0.5
             X[coins] = X[coins, :, ::-1]
-        f, moments, total = _step(f, moments, phase.ready, X, phase.labels[rows], weights, phase.rate)
-        totals.append(total)
-    return f, moments, _mean(totals, len(order))
-
-
-def _score(f, phase, size):
-    held_out = phase.parts[1]
-    totals = [_totals(f, phase.ready, phase.X[rows], phase.labels[rows], w)[1] for rows, w in _batches(held_out, size)]
-    return _mean(totals, len(held_out))
-
-
-def _mean(totals, count):
-    return Score(*(np.sum(jax.device_get(totals), axis=0) / count).tolist())
+        yield phase.ready, X, phase.labels[rows], weights
 
 
 def _batches(order, size):
@@ -298,30 +277,13 @@ def _batches(order, size):
     return list(zip(filled.reshape(-1, size), weights.reshape(-1, size), strict=True))
 
 
-@jax.jit
-def _step(f, moments, ready, X, labels, weights, rate):
-    """f after a step of Adam on the batch's mean loss, and the totals before it."""
-    gradient, total = jax.grad(_totals, has_aux=True)(f, ready, X, labels, weights)
-    update, moments = _ADAM.update(gradient, moments)
-    return optax.apply_updates(f, jax.tree.map(lambda u: -rate * u, update)), moments, total
-
-
-@jax.jit
-def _totals(f, ready, X, labels, weights):
-    """The weighted mean loss, and the sums of losses and of right answers (2,)."""
-    logits = f(ready(X))
-    losses = weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    right = weights * (jnp.argmax(logits, axis=-1) == labels)
-    return jnp.sum(losses) / jnp.sum(weights), jnp.stack([jnp.sum(losses), jnp.sum(right)])
+def _sums(f, ready, X, labels, weights):
+    return cross_entropy(f(ready(X)), labels, weights)
 
 
 @jax.jit
 def _through(trunk, normalise, images):
-    return jax.vmap(trunk)(_normalised(normalise, images))
-
-
-def _normalised(normalise, images):
-    return jax.vmap(normalise)(images.astype(jnp.float32) / 255)
+    return jax.vmap(trunk)(normalised(normalise, images))
 
 
 def _as_it_is(X):

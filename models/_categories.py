@@ -17,7 +17,7 @@ def imagenet() -> tuple[str, ...]:
     return tuple((files("jaxplain.models") / "imagenet.txt").read_text(encoding="utf-8").splitlines())
 
 
-def find(name_or_index: Any, categories: tuple[str, ...]) -> int:
+def find_class(name_or_index: Any, categories: tuple[str, ...]) -> int:
     """The index of a class, given as an index, a digit string, a name, or whole words that only one name contains.
 
     The first of these that fits decides: the name as listed, the index, the name without regard to case and

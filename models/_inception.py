@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models.convolution import max_pool, mean_pool
-from jaxplain.models.layers import Conv, Dense, Dropout, GlobalMean, MaxPool, Padding
+from jaxplain.models._convolution import max_pool, mean_pool
+from jaxplain.models._layers import Conv, Dense, Dropout, GlobalMean, MaxPool, Padding
 
 
 class BasicConv(nn.Module):

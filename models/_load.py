@@ -1,4 +1,4 @@
-"""Networks with their weights, ready to explain photographs."""
+"""Networks by name, with their weights."""
 
 import importlib.util
 import math
@@ -6,83 +6,21 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
 
 from jaxplain.adapt import from_linen
-from jaxplain.models import preprocess
-from jaxplain.models.categories import imagenet
-from jaxplain.models.registry import Published, architecture, names
-from jaxplain.models.spec import Spec
+from jaxplain.models._categories import imagenet
+from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
+from jaxplain.models._registry import Published, architecture, names
 from jaxplain.net import Net, before, then
-from jaxplain.weights_convert import convert, fetched, restore, save, sha256
+from jaxplain.weights_convert import convert, fetched, restore, sha256
 
-PREPROCESSING = ("input_size", "resize", "mean", "std", "interpolation")
 SIZES = range(1, 16_385)  # as of images
-
-
-class Weights(NamedTuple):
-    """Where weights came from: the file's or folder's name, and the sha256 of the file they were converted from."""
-
-    source: str
-    sha256: str | None
-
-
-class Model(NamedTuple):
-    """A net, and what it expects of its images. An image is a path, a PIL image or a uint8 array."""
-
-    net: Net
-    spec: Spec
-    weights: Weights
-
-    def pixels(self, image: Any) -> Float[Array, "S S 3"]:
-        """The image in [0, 1], resized and cropped to the network's input size S."""
-        return jnp.asarray(preprocess.pixels(image, self.spec))
-
-    @property
-    def normalise(self) -> Partial:
-        """The function from pixels (S, S, 3) in [0, 1] to the net's input: (pixels - mean) / std."""
-        return Partial(preprocess.normalise, jnp.asarray(self.spec.mean), jnp.asarray(self.spec.std))
-
-    def prepare(self, image: Any) -> Float[Array, "S S 3"]:
-        """The net's input for an image: normalise(pixels(image))."""
-        return self.normalise(self.pixels(image))
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What is stored beside the parameters: where they came from, their categories and preprocessing."""
-        spec = self.spec._asdict()
-        return {
-            "architecture": spec["name"],
-            "source": self.weights.source,
-            "sha256": self.weights.sha256,
-            "categories": list(spec["categories"]),
-            "preprocessing": {name: spec[name] for name in PREPROCESSING},
-        }
-
-    def save(self, folder: str | os.PathLike) -> None:
-        """Writes the parameters and the record to a new or empty folder, which load(name, folder) reads.
-
-        ValueError if the folder is neither, or if the net is not one of float32 parameters as `load` makes it.
-        """
-        match self.net.args:
-            case ({"params": params},) if all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params)):
-                save(folder, jax.tree.map(np.asarray, params), self.record)
-            case _:
-                raise ValueError(
-                    f"This {self.spec.name} is cast or wrapped, expected the net that load gives in float32: load it "
-                    "without dtype, and save that."
-                )
-
-    def placement(self, image: Any) -> tuple[float, float, float, float]:
-        """The box (left, top, right, bottom) of the upright original, in its pixels, that the net sees."""
-        return preprocess.placement(image, self.spec)
 
 
 def load(
@@ -220,7 +158,7 @@ def _check_record(record, folder):
     given = record.get("preprocessing", {})
     if not isinstance(given, dict):
         raise ValueError(f"{folder} has a preprocessing that does not say what is what; convert again.")
-    if unknown := set(given) - set(PREPROCESSING):
+    if unknown := set(given) - set(PREPROCESSING_FIELDS):
         raise ValueError(
             f"{folder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or convert again."
         )

@@ -1,0 +1,116 @@
+"""Many images on their way to a network: decoded in threads ahead of the device, in batches of one shape.
+
+for batch in batches(files, model.spec, 16):
+    x = normalised(model.normalise, batch.levels)      # (16, S, S, 3); inside of a jitted function, best of all
+"""
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, UInt8
+from PIL import Image
+
+from jaxplain.models._preprocess import levels
+from jaxplain.models._spec import Spec
+
+THREADS = min(8, os.cpu_count() or 1)
+_QUOTIENTS = np.arange(256, dtype=np.float32) / np.float32(255)
+
+Failed = Callable[[Any, Exception], None]
+
+
+class Batch(NamedTuple):
+    """The images of a batch, as they were given, and their levels; rows beyond the images repeat the last one."""
+
+    images: tuple[Any, ...]
+    levels: UInt8[np.ndarray, "size S S 3"]
+
+
+def batches(images: Iterable[Any], spec: Spec, size: int, *, failed: Failed | None = None) -> Iterator[Batch]:
+    """The images in their order, `size` at a time, resized and cropped as the spec has it.
+
+    An image is a path, "sample:NAME", a PIL image or a uint8 array. Each is decoded once, in a thread, at most
+    max(size, number of threads) images before it is needed; `images` may be a generator, and is read in the caller's
+    thread. An image that cannot be read raises its ValueError or OSError, or is left out after failed(image, error).
+    The threads end with the iterator, which `contextlib.closing` ends early.
+
+        for batch in batches(sorted(Path("photos").iterdir()), model.spec, 16):
+            outputs = run(model.net, model.normalise, batch.levels)[: len(batch.images)]
+    """
+    if size < 1:
+        raise ValueError(f"The size of batches is {size}, expected a whole number from 1; give a larger one.")
+    return _batches(images, spec, size, failed)
+
+
+def normalised(normalise: Callable[[Array], Array], levels: ArrayLike) -> Float[Array, "B S S 3"]:
+    """The net's inputs for levels (B, S, S, 3): normalise(levels / 255) of each image, under jit too.
+
+    Looked up, the quotients are those of `model.pixels` to the bit: compiled, a division by 255 is a product with its
+    reciprocal.
+    """
+    levels = jnp.asarray(levels)
+    if levels.dtype != jnp.uint8 or levels.ndim != 4:
+        raise ValueError(
+            f"Got levels of shape {levels.shape} and dtype {levels.dtype}, expected uint8 of shape (B, S, S, 3); "
+            "give pixels in [0, 1] to model.normalise."
+        )
+    return jax.vmap(normalise)(jnp.asarray(_QUOTIENTS)[levels])
+
+
+def _batches(images, spec, size, failed):
+    with closing(_readable(images, spec, max(size, THREADS), failed)) as readable:
+        while part := tuple(itertools.islice(readable, size)):
+            kept, rows = zip(*part, strict=True)
+            yield Batch(kept, np.stack(rows + rows[-1:] * (size - len(rows))))
+
+
+def _readable(images, spec, ahead, failed):
+    """The images that can be read, with their levels."""
+    with closing(_ahead(_decoder(spec), images, ahead)) as decoded:
+        for image, future in decoded:
+            try:
+                found = future.result()
+            except (ValueError, OSError) as error:
+                if failed is None:
+                    raise
+                failed(image, error)
+            else:
+                yield image, found
+
+
+def _decoder(spec):
+    """The function from an image to its levels, which threads may call at once."""
+    one_at_a_time = threading.Lock()
+
+    def decode(image):
+        if not isinstance(image, Image.Image):
+            return levels(image, spec)
+        with one_at_a_time:  # a PIL image loads its file when it is first used, and may be given twice
+            return levels(image, spec)
+
+    return decode
+
+
+def _ahead(f: Callable[[Any], Any], work: Iterable[Any], ahead: int) -> Iterator[tuple[Any, Future]]:
+    """Each piece of work with f's result, of which at most `ahead` more are waiting or being computed."""
+    waiting: deque[tuple[Any, Future]] = deque()
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
+    try:
+        for piece in work:
+            waiting.append((piece, pool.submit(f, piece)))
+            if len(waiting) > ahead:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(cancel_futures=True)
