@@ -13,18 +13,7 @@ import jaxplain as jp
 from jaxplain import concepts, metrics, similarity, transform
 
 PACKAGE = Path(__file__).parents[1] / "jaxplain"
-CORE = (
-    "_*",
-    "net",
-    "target",
-    "similarity",
-    "transform/*",
-    "methods",
-    "postprocess",
-    "segment",
-    "metrics/*",
-    "explain/*",
-)
+CORE = ("net", "target", "similarity", "transform/*", "methods", "postprocess", "segment", "metrics/*", "explain/*")
 MODULES = (jp, concepts, metrics, similarity, transform)
 PUBLIC = {f"{m.__name__}.{name}": getattr(m, name) for m in MODULES for name in m.__all__}
 FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
