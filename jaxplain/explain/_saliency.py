@@ -97,8 +97,8 @@ def integrated_gradients(
 ) -> Float[Array, "H W C"]:
     """(x - b) * integral over t in [0, 1] of d score / d x at b + t (x - b), signed, (H, W, 3).
 
-    b is `baseline`, zeros by default. With a `layer`, x is the activation there, and the result is (h, w, C). The
-    attributions sum to score(x) - score(b), up to the error of the quadrature `rule`, which divides the path into
+    b is `baseline`, an array like x or one number for all of it, 0 by default. With a `layer`, x is the activation
+    there, and the result is (h, w, C). The attributions sum to score(x) - score(b), up to the error of the quadrature `rule`, which divides the path into
     `steps` steps; each has one gradient, but the trapezoid rule has one more. `chunk` gradients are evaluated at a time
     (None: all), which bounds memory.
 
@@ -107,6 +107,7 @@ def integrated_gradients(
     check_image(x)
     end, head = (jnp.asarray(x), lambda x: run(net, x)) if layer is None else view(net, layer, x)
     start = jnp.zeros_like(end) if baseline is None else jnp.asarray(baseline, end.dtype)
+    start = jnp.full_like(end, start) if start.ndim == 0 else start
     if start.shape != end.shape:
         raise ValueError(f"The baseline has shape {start.shape}, but {end.shape} is expected, as what it stands for.")
     t, weights = nodes(rule, steps)

@@ -1,0 +1,59 @@
+"""What workflows return: frozen values that show and save themselves."""
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxplain.render import figure
+from jaxplain.workflows._files import Writer, write_together
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FIGURES = (".png", ".pdf", ".svg")
+
+
+class Result:
+    """A value with a figure and files, of which a subclass, a frozen dataclass, tells panels, a title and writers."""
+
+    def _panels(self) -> Sequence[Sequence[Any]]:
+        """The rows of the figure's panels; none where there is nothing to draw."""
+        raise NotImplementedError
+
+    def _title(self) -> str:
+        """The figure's title."""
+        raise NotImplementedError
+
+    def _writers(self) -> Mapping[str, Writer]:
+        """{suffix: writer} of the files beside the figure."""
+        raise NotImplementedError
+
+    def figure(self) -> "Image":
+        """The figure as a PIL image."""
+        from PIL import Image
+
+        return Image.fromarray(figure(self._panels(), title=self._title()))
+
+    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Writes the figure and the data as path.png and so on, all or none, and returns the files' paths.
+
+        A path that ends with .png, .pdf or .svg names the kind of the figure.
+        """
+        path, kind = Path(path), ".png"
+        if path.suffix in FIGURES:
+            path, kind = path.with_suffix(""), path.suffix
+        panels = self._panels()
+        drawn: dict[str, Writer] = {kind: lambda file: _draw(panels, self._title(), file)} if panels else {}
+        return write_together(path, drawn | dict(self._writers()))
+
+    def _repr_png_(self) -> bytes:
+        """The figure, which notebooks show for the last line of a cell."""
+        buffer = io.BytesIO()
+        self.figure().save(buffer, "png")
+        return buffer.getvalue()
+
+
+def _draw(panels, title, file):
+    figure(panels, title=title, path=file)
