@@ -27,11 +27,11 @@ Target = Literal["any", "class", "reference", "none"]
 class Method(NamedTuple):
     """One row of the table.
 
-    `needs` are options without a default, which who calls fills in: a layer, segments with their number, a key.
-    `options` are the ones that users set, with their defaults. What comes out is a map of a layer (h, w), of pixels
-    (H, W), of pixels' channels (H, W, 3), or of segments (H, W), signed or not by definition. The target is any covector, one class, a
-    reference (an embedding), or plays no part. The passes forward and backward are expressions in the options,
-    `channels` of the layer, `classes` and the image's `side`.
+    `needs` are options without a default, which the caller fills in: a layer, segments with their number, a key.
+    `options` are those that users set, with their defaults. What comes out is a map of a layer (h, w), of pixels
+    (H, W), of pixels' channels (H, W, 3), or of segments (H, W), signed or not by definition. The target is any
+    covector, one class, a reference (an embedding), or plays no part. The passes forward and backward are expressions
+    in the options, the `channels` of the layer, the `classes`, and the number of `windows`.
     """
 
     name: str

@@ -98,9 +98,9 @@ def integrated_gradients(
     """(x - b) * integral over t in [0, 1] of d score / d x at b + t (x - b), signed, (H, W, 3).
 
     b is `baseline`, an array like x or one number for all of it, 0 by default. With a `layer`, x is the activation
-    there, and the result is (h, w, C). The attributions sum to score(x) - score(b), up to the error of the quadrature `rule`, which divides the path into
-    `steps` steps; each has one gradient, but the trapezoid rule has one more. `chunk` gradients are evaluated at a time
-    (None: all), which bounds memory.
+    there, and the result is (h, w, C). The attributions sum to score(x) - score(b), up to the error of the quadrature
+    `rule`, which divides the path into `steps` steps; each has one gradient, but the trapezoid rule has one more.
+    `chunk` gradients are evaluated at a time (None: all), which bounds memory.
 
     Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
     """

@@ -1,1 +1,4 @@
-"""What people do with a model and images, as functions that print nothing. Each returns a value that shows and saves itself."""
+"""What people do with a model and images, as functions that print nothing.
+
+Each returns a frozen value that shows itself in notebooks, has a figure, and saves its files, all or none.
+"""
