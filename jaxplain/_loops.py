@@ -1,6 +1,8 @@
 """Many evaluations in bounded memory, and the points and weights of integrals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -9,6 +11,8 @@ import numpy as np
 
 from jaxplain._numerics import contract
 from jaxplain._types import Rule
+
+_report: ContextVar[Callable[[int, int], None] | None] = ContextVar("report", default=None)
 
 
 def nodes(rule: Rule, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,8 +63,8 @@ def each(f: Callable[[Any], Any], items: Any, chunk: int | None) -> Any:
     count = _count(items)
     if chunk is None or chunk >= count:
         return jax.vmap(f)(items)
-    chunks, _ = _divided(items, chunk)
-    results = jax.lax.map(jax.vmap(f), chunks)
+    chunks, real = _divided(items, chunk)
+    results = jax.lax.map(_reported(jax.vmap(f)), _numbered(chunks, len(real)))
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], results)
 
 
@@ -71,7 +75,49 @@ def in_chunks(step: Callable[[Any, Any, Any], Any], start: Any, items: Any, chun
     """
     if chunk is None or chunk >= _count(items):
         return step(start, items, jnp.ones(_count(items), jnp.float32))
-    return jax.lax.scan(lambda state, chunk: (step(state, *chunk), None), start, _divided(items, chunk))[0]
+    chunks = _divided(items, chunk)
+
+    def body(state, row):
+        return _reported(lambda chunk: step(state, *chunk))(row), None
+
+    return jax.lax.scan(body, start, _numbered(chunks, len(chunks[1])))[0]
+
+
+@contextmanager
+def watched(report: Callable[[int, int], None]) -> Iterator[None]:
+    """Around what traces a function: the function calls report(done, of) after each chunk of its outermost loops.
+
+    The calls come from the device, and may be out of order. A function that was traced before is not watched.
+    """
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
+
+
+def _numbered(chunks, count):
+    """The chunks beside their numbers, where somebody watches."""
+    return chunks if _report.get() is None else (chunks, jnp.arange(1, count + 1), jnp.full(count, count))
+
+
+def _reported(f):
+    """f of a chunk as a function of a row of `_numbered`."""
+    report = _report.get()
+    if report is None:
+        return f
+
+    def reporting(row):
+        chunk, number, count = row
+        token = _report.set(None)  # loops within this one are not reported
+        try:
+            result = f(chunk)
+        finally:
+            _report.reset(token)
+        jax.debug.callback(lambda done, of: report(int(done), int(of)), number, count)
+        return result
+
+    return reporting
 
 
 def _count(items):

@@ -11,7 +11,7 @@ from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
 from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights
-from jaxplain.models._pipeline import Batch, batches, normalised
+from jaxplain.models._pipeline import Batch, batches, decoded, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, Published, architecture
 from jaxplain.models._resnet import resnet50
@@ -43,6 +43,7 @@ __all__ = [
     "batches",
     "checked_recipe",
     "cross_entropy",
+    "decoded",
     "efficientnet_lite0",
     "find_class",
     "finetune",

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ THREADS = min(8, os.cpu_count() or 1)
 _QUOTIENTS = np.arange(256, dtype=np.float32) / np.float32(255)
 
 Failed = Callable[[Any, Exception], None]
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -67,17 +68,23 @@ def normalised(normalise: Callable[[Array], Array], levels: ArrayLike) -> Float[
     return jax.vmap(normalise)(jnp.asarray(_QUOTIENTS)[levels])
 
 
-def _batches(images, spec, size, failed):
-    with closing(_readable(images, spec, max(size, THREADS), failed)) as readable:
-        while part := tuple(itertools.islice(readable, size)):
-            kept, rows = zip(*part, strict=True)
-            yield Batch(kept, np.stack(rows + rows[-1:] * (size - len(rows))))
+def decoded(
+    images: Iterable[Any], decode: Callable[[Any], T], *, failed: Failed | None = None, ahead: int = 0
+) -> Iterator[tuple[Any, T]]:
+    """Each image, in their order, with decode(image), computed in threads, as far ahead as `batches` does it.
 
+    An image that cannot be read raises its ValueError or OSError, or is left out after failed(image, error).
+    """
+    one_at_a_time = threading.Lock()
 
-def _readable(images, spec, ahead, failed):
-    """The images that can be read, with their levels."""
-    with closing(_ahead(_decoder(spec), images, ahead)) as decoded:
-        for image, future in decoded:
+    def read(image):
+        if not isinstance(image, Image.Image):
+            return decode(image)
+        with one_at_a_time:  # a PIL image loads its file when it is first used, and may be given twice
+            return decode(image)
+
+    with closing(_ahead(read, images, max(ahead, THREADS))) as work:
+        for image, future in work:
             try:
                 found = future.result()
             except (ValueError, OSError) as error:
@@ -88,17 +95,11 @@ def _readable(images, spec, ahead, failed):
                 yield image, found
 
 
-def _decoder(spec):
-    """The function from an image to its levels, which threads may call at once."""
-    one_at_a_time = threading.Lock()
-
-    def decode(image):
-        if not isinstance(image, Image.Image):
-            return levels(image, spec)
-        with one_at_a_time:  # a PIL image loads its file when it is first used, and may be given twice
-            return levels(image, spec)
-
-    return decode
+def _batches(images, spec, size, failed):
+    with closing(decoded(images, lambda image: levels(image, spec), failed=failed, ahead=size)) as readable:
+        while part := tuple(itertools.islice(readable, size)):
+            kept, rows = zip(*part, strict=True)
+            yield Batch(kept, np.stack(rows + rows[-1:] * (size - len(rows))))
 
 
 def _ahead(f: Callable[[Any], Any], work: Iterable[Any], ahead: int) -> Iterator[tuple[Any, Future]]:
