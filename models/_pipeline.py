@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple, TypeVar
@@ -37,7 +37,9 @@ class Batch(NamedTuple):
     levels: UInt8[np.ndarray, "size S S 3"]
 
 
-def batches(images: Iterable[Any], spec: Spec, size: int, *, failed: Failed | None = None) -> Iterator[Batch]:
+def batches(
+    images: Iterable[Any], spec: Spec, size: int, *, failed: Failed | None = None
+) -> Generator[Batch, None, None]:
     """The images in their order, `size` at a time, resized and cropped as the spec has it.
 
     An image is a path, "sample:NAME", a PIL image or a uint8 array. Each is decoded once, in a thread, at most
@@ -102,7 +104,7 @@ def _batches(images, spec, size, failed):
             yield Batch(kept, np.stack(rows + rows[-1:] * (size - len(rows))))
 
 
-def _ahead(f: Callable[[Any], Any], work: Iterable[Any], ahead: int) -> Iterator[tuple[Any, Future]]:
+def _ahead(f: Callable[[Any], Any], work: Iterable[Any], ahead: int) -> Generator[tuple[Any, Future], None, None]:
     """Each piece of work with f's result, of which at most `ahead` more are waiting or being computed."""
     waiting: deque[tuple[Any, Future]] = deque()
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")

@@ -106,7 +106,7 @@ def _epoch(f, moments, batches, sums, optimiser, rate):
 
 
 def _means(totals):
-    count, *rest = np.sum(jax.device_get(totals), axis=0, dtype=np.float64).tolist()
+    count, *rest = np.asarray(jax.device_get(totals), np.float64).sum(axis=0).tolist()
     return tuple(total / count for total in rest)
 
 
