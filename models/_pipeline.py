@@ -72,7 +72,7 @@ def normalised(normalise: Callable[[Array], Array], levels: ArrayLike) -> Float[
 
 def decoded(
     images: Iterable[Any], decode: Callable[[Any], T], *, failed: Failed | None = None, ahead: int = 0
-) -> Iterator[tuple[Any, T]]:
+) -> Generator[tuple[Any, T], None, None]:
     """Each image, in their order, with decode(image), computed in threads, as far ahead as `batches` does it.
 
     An image that cannot be read raises its ValueError or OSError, or is left out after failed(image, error).

@@ -1,5 +1,6 @@
 """What the commands that go through images share: options, checks before the work, a bar and a report."""
 
+import ast
 import difflib
 import itertools
 import os
@@ -18,8 +19,9 @@ from jaxplain.cli.methods import at_a_layer
 
 if TYPE_CHECKING:
     from jaxplain.models import Track
+    from jaxplain.workflows import Watch
 
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")]
+Images = Annotated[list[str] | None, typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")]
 ModelName = Annotated[str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")]
 WeightsPath = Annotated[
     Path | None,
@@ -100,6 +102,60 @@ def bars() -> "Iterator[Track]":
     options = {"redirect_stdout": sys.stdout.isatty(), "transient": True, "disable": not console.is_terminal}
     with Progress(*columns, console=console, **options) as progress:
         yield lambda work, title: progress.track(work, description=title)
+
+
+@contextmanager
+def progress(count: int, title: str) -> "Iterator[tuple[Callable[[], None], Watch | None]]":
+    """Bars on stderr: a function that says another of `count` images is done, and one that says so of parts of one.
+
+    A single image has no bar, and parts have theirs on terminals alone.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    terminal = sys.stderr.isatty()
+    if count == 1 and not terminal:
+        yield (lambda: None), None
+        return
+    # A bar redirects stdout to keep above it what is printed there, which must not happen to what goes to a file.
+    options: dict[str, Any] = {"redirect_stdout": sys.stdout.isatty(), "transient": count == 1}
+    with Progress(*columns, console=Console(stderr=True), **options) as bar:
+        images = bar.add_task(title, total=count, visible=count > 1)
+        tasks: dict[str, Any] = {}
+
+        def watch(method, done, of):
+            if method not in tasks:
+                tasks[method] = bar.add_task(method, total=of)
+            bar.update(tasks[method], completed=done)
+
+        def step():
+            for task in tasks.values():
+                bar.remove_task(task)
+            tasks.clear()
+            bar.advance(images)
+
+        yield step, watch if terminal else None
+
+
+def settings(given: Iterable[str] | None) -> dict[str, dict[str, Any]]:
+    """{method: {option: value}} of METHOD.OPTION=VALUE; ValueError for anything else."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in given or ():
+        name, equals, value = one.partition("=")
+        method, dot, option = name.partition(".")
+        if not (equals and dot and method and option):
+            raise ValueError(f"--set is {one!r}, but METHOD.OPTION=VALUE is expected, such as rise.samples=1000.")
+        found.setdefault(method, {})[option] = _value(value)
+    return found
+
+
+def _value(text):
+    """The number or truth that a text says, or the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def files(folder: Path) -> list[Path]:

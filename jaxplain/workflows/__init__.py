@@ -2,3 +2,8 @@
 
 Each returns a frozen value that shows itself in notebooks, has a figure, and saves its files, all or none.
 """
+
+from jaxplain.workflows._explain import Watch, answers, ask, explain
+from jaxplain.workflows._explanation import Explanation
+
+__all__ = ["Explanation", "Watch", "answers", "ask", "explain"]

@@ -1,0 +1,365 @@
+"""Photographs explained: which places speak for a class, by one or more methods."""
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxplain._loops import watched
+from jaxplain.explain import channel_map, fam_contributions
+from jaxplain.methods import METHODS, Method, method, named, smoothed, with_options
+from jaxplain.models import Model, decoded, find_class, levels, normalised, open_image
+from jaxplain.net import embedding, layers, view
+from jaxplain.similarity import normalised as normalised_weights
+from jaxplain.transform import over_classes
+from jaxplain.workflows._checks import check_layer
+from jaxplain.workflows._explanation import Explanation, Reference
+from jaxplain.workflows._running import interruptible
+from jaxplain.workflows._segments import Segmenter, segment_options, segmented
+
+Methods = Sequence[str | Method] | Mapping[str, Any]
+Watch = Callable[[str, int, int], None]
+
+LONG = 200  # passes from which on a method tells how far it is
+NOISE = 0.15  # of smoothing, as a share of the range of pixels
+
+_prepared = jax.jit(lambda normalise, image: normalised(normalise, image[None])[0])
+_outputs = jax.jit(lambda net, x: net(x))
+_embedded = jax.jit(lambda net, x, layer: embedding(net, layer)(x), static_argnums=2)
+
+
+class Question(NamedTuple):
+    """What is asked of every image. Methods are rows of the table by the name of their maps, each with its layer."""
+
+    model: Model
+    rows: dict[str, tuple[Method, str | None]]
+    layers: tuple[str, ...]
+    targets: tuple[int, ...] | None
+    against: int | None
+    segmenter: Segmenter
+    num_segments: int
+    reference: Reference | None
+    settings: dict[str, Any]
+
+
+def explain(
+    model: Model,
+    images: Any,
+    *,
+    methods: Methods = ("grad_cam",),
+    targets: Iterable[Any] | None = None,
+    against: Any = None,
+    layer: str | Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    smooth: int | None = None,
+    num_segments: int | None = None,
+    segmenter: Segmenter | None = None,
+    reference: Any = None,
+    failed: Callable[[Any, Exception], None] | None = None,
+    predicted: Callable[[Any, "Explanation"], None] | None = None,
+    watch: Watch | None = None,
+) -> Any:
+    """The Explanation of an image, or a list of them for a sequence of images.
+
+    `methods` are names of the table, or {name: function or Method}; `options` are theirs, {"rise": {"samples": 1000}}.
+    `targets` are names or indices of classes, by default each image's top one, and `against` is the class that they are
+    held against. `layer` is one or several names, by default the model's. With `smooth` every map is the mean over so
+    many noisy images. Superpixels are about `num_segments` of a `segmenter`, and `reference` is the image of methods
+    that compare. An image that cannot be explained raises its ValueError, or is left out after failed(image, error).
+    `predicted(image, explanation)` gets the classes before any map is made, and `watch(method, done, of)` the parts of
+    long computations.
+
+        model = load("efficientnet_lite0")
+        explain(model, "sample:chelsea", methods=["grad_cam"], targets=["tabby"])
+    """
+    several = isinstance(images, list | tuple)
+    question = ask(
+        model,
+        methods=methods,
+        targets=targets,
+        against=against,
+        layer=layer,
+        options=options,
+        smooth=smooth,
+        num_segments=num_segments,
+        segmenter=segmenter,
+        reference=reference,
+    )
+    found = list(answers(question, images if several else [images], failed=failed, predicted=predicted, watch=watch))
+    return found if several else found[0] if found else None
+
+
+def ask(
+    model: Model,
+    *,
+    methods: Methods = ("grad_cam",),
+    targets: Iterable[Any] | None = None,
+    against: Any = None,
+    layer: str | Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    smooth: int | None = None,
+    num_segments: int | None = None,
+    segmenter: Segmenter | None = None,
+    reference: Any = None,
+) -> Question:
+    """The question that `explain` puts, checked; `answers` applies it to images."""
+    rows = chosen(methods, options or {})
+    at = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer or [model.spec.cam_layer]))
+    _check_options(rows, layer, num_segments, segmenter, reference, against)
+    for name in at:
+        check_layer(model, name, rows)
+    if smooth is not None:
+        sigma = NOISE * float(np.mean(1 / np.asarray(model.spec.std)))
+        rows = [smoothed(row, smooth, sigma) for row in rows]
+    classes = None if targets is None else tuple(dict.fromkeys(find_class(t, model.spec.categories) for t in targets))
+    opposed = None if against is None else find_class(against, model.spec.categories)
+    if classes is not None and opposed in classes:
+        raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
+    settings = {
+        "methods": list(methods),
+        "options": {name: dict(values) for name, values in (options or {}).items()},
+        "targets": None if classes is None else list(classes),
+        "against": opposed,
+        "layer": None if layer is None else list(at),
+        "smooth": smooth,
+        "num_segments": num_segments,
+        "segmenter": segmenter,
+        "reference": None if reference is None else str(reference),
+    }
+    return Question(
+        model,
+        _placed(rows, at),
+        at,
+        classes,
+        opposed,
+        segmenter or "slic",
+        num_segments or 50,
+        None if reference is None else _reference(model, reference, at),
+        settings,
+    )
+
+
+def chosen(methods: Methods, options: Mapping[str, Mapping[str, Any]]) -> list[Method]:
+    """The rows of methods, with their options; ValueError for options of a method that is not asked for."""
+    if isinstance(methods, str):
+        raise ValueError(f"methods is {methods!r}, but a list of names is expected: [{methods!r}].")
+    if isinstance(methods, Mapping):
+        rows = [method(f, name) for name, f in methods.items()]
+    else:
+        rows = [row if isinstance(row, Method) else named(row) for row in dict.fromkeys(methods)]
+    if not rows:
+        raise ValueError(f"There are no methods, but one or more of {', '.join(METHODS)} are expected.")
+    unused = [name for name in options if name not in {row.name for row in rows}]
+    if unused:
+        raise ValueError(
+            f"There are options for {unused[0]}, which is not among the methods: add it, or leave them out."
+        )
+    return [with_options(row, options.get(row.name, {})) for row in rows]
+
+
+def _placed(rows, at):
+    """{name of the maps: (row, layer)}: one for each layer where a method is about one."""
+    placed = {}
+    for row in rows:
+        for layer in at if "layer" in row.needs else [None]:
+            placed[row.name if layer is None or len(at) == 1 else f"{row.name}@{layer}"] = row, layer
+    return placed
+
+
+def _check_options(rows, layer, num_segments, segmenter, reference, against):
+    """Raises ValueError for an option without a method that it is for, and the other way round."""
+    names = {kind: [row.name for row in rows if kind in row.needs] for kind in ("layer", "segments")}
+    if not names["segments"] and (num_segments, segmenter) != (None, None):
+        raise ValueError("num_segments and segmenter are for methods of segments, such as secam: add one.")
+    if num_segments is not None and segmenter not in (None, "slic"):
+        raise ValueError(f"num_segments is for slic; {segmenter} finds their number itself: leave it out.")
+    comparing = [row.name for row in rows if row.target == "reference"]
+    if bool(comparing) != (reference is not None):
+        what = f"{comparing[0]} compares" if comparing else "A reference is for methods that compare, such as fam:"
+        raise ValueError(f"{what} an image with another: give both the method and a reference (--reference IMAGE).")
+    alone = [row.name for row in rows if row.target in ("class", "reference")]
+    if alone and against is not None:
+        why = "holds its target against all other classes" if alone[0] not in comparing else "knows no classes"
+        raise ValueError(f"{alone[0]} {why}, not against one: leave --against out.")
+    if not names["layer"] and layer is not None:
+        raise ValueError(f"{rows[0].name} explains the image and has no layer: leave --layer out, or add grad_cam.")
+
+
+def _reference(model, image, at):
+    photo = open_image(image)
+    x = _prepared(model.normalise, levels(photo, model.spec))
+    return Reference(str(image), photo, x, {layer: _embedded(model.net, x, layer) for layer in at})
+
+
+def answers(
+    question: Question,
+    images: Iterable[Any],
+    *,
+    failed: Callable[[Any, Exception], None] | None = None,
+    predicted: Callable[[Any, Explanation], None] | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Explanation]:
+    """The Explanation of each image, as it is ready; images are decoded in threads meanwhile."""
+    model = question.model
+    functions = {name: _compiled(row, layer, model, watch) for name, (row, layer) in question.rows.items()}
+
+    def read(image):
+        photo = open_image(image)
+        return photo, levels(photo, model.spec)
+
+    for image, (photo, seen) in decoded(images, read, failed=failed):
+        try:
+            yield _answer(question, functions, image, photo, seen, predicted)
+        except (ValueError, OSError) as error:
+            if failed is None:
+                raise
+            failed(image, error)
+
+
+def _answer(question, functions, image, photo, seen, predicted):
+    model, seconds = question.model, {}
+
+    def timed(name, f, *args):
+        start = time.perf_counter()
+        result = interruptible(lambda: jax.tree.map(np.asarray, f(*args)))
+        seconds[name] = time.perf_counter() - start
+        return result
+
+    x = _prepared(model.normalise, seen)
+    outputs = timed("prediction", _outputs, model.net, x)
+    answer = _predicted(question, image, photo, outputs, seconds)
+    if predicted is not None:
+        predicted(image, answer)
+    extra, segments = _extra(question, seen)
+    one_hot = np.eye(len(outputs), dtype=np.float32)
+    targets = one_hot[list(answer.classes)] - (0 if question.against is None else one_hot[[question.against]])
+    maps = {name: timed(name, f, model.net, x, targets, extra) for name, f in functions.items()}
+    for name, heats in maps.items():
+        if not np.isfinite(heats).all():
+            raise ValueError(f"The map of {name} has values that are not finite, and cannot be drawn.")
+    similarity = _in_common(question, x)
+    return answer.with_maps(maps, segments, similarity)
+
+
+def _predicted(question, image, photo, outputs, seconds):
+    odds = np.exp(outputs - outputs.max())
+    return Explanation(
+        image=image,
+        photo=photo,
+        model=question.model,
+        classes=_classes(question, outputs),
+        against=question.against,
+        outputs=outputs,
+        probabilities=odds / odds.sum(),
+        rows=question.rows,
+        segmenter=question.segmenter,
+        reference=question.reference,
+        seconds=seconds,
+        settings=question.settings,
+    )
+
+
+def _extra(question, seen):
+    """What methods get beside the image and the targets, by what they need, and the segments if there are any."""
+    extra: dict[str, Any] = {}
+    segments = None
+    if any("segments" in row.needs for row, _ in question.rows.values()):
+        segments = segmented(np.float32(seen) / np.float32(255), question.segmenter, question.num_segments)
+        extra["segments"] = segment_options(segments)
+    if question.reference is not None:
+        extra["reference"] = question.reference.embeddings
+    return extra, segments
+
+
+def _in_common(question, x):
+    """{layer: (similarity with the reference, map of the channels' weights on the reference)}."""
+    if question.reference is None:
+        return {}
+    net, other = question.model.net, question.reference.x
+    found = {}
+    for row, layer in question.rows.values():
+        if row.target == "reference":
+            similarity, heat = _compared(net, x, other, layer, row.options.get("similarity", "cosine"))
+            found[layer] = float(similarity), np.asarray(heat)
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _compared(net, x, reference, layer, similarity):
+    contributions = fam_contributions(view(net, layer, x)[0], embedding(net, layer)(reference), split=similarity)
+    weights = normalised_weights(contributions)
+    return jnp.sum(contributions), channel_map(net, reference, weights, layer=layer)
+
+
+def _classes(question, outputs):
+    """The classes to explain; by default the top one."""
+    if question.targets is not None:
+        return question.targets
+    top = int(np.argmax(outputs))
+    if top == question.against:
+        name = question.model.spec.categories[top]
+        raise ValueError(f"The top prediction is {name!r} itself, which is what it is held against: name a --target.")
+    return (top,)
+
+
+def _compiled(row, layer, model, watch):
+    """The method for several targets (K, n) of one image: f(net, x, targets, extra) -> maps (K, ...).
+
+    What tells how far it is is compiled for this call; everything else once for all calls.
+    """
+    options = {name: value for name, value in row.options.items() if name != "seed"}
+    fixed = tuple(sorted(options.items())) + ((("layer", layer),) if layer is not None else ())
+    inner = _jitted(row.explain, row.target, row.needs, fixed, row.options.get("seed", 0))
+    if watch is None or passes(row, model, layer) < LONG:
+        return lambda net, x, targets, extra: inner(net, x, targets, *_own(row, layer, extra))
+
+    def watching(net, x, targets, extra):
+        fresh = _jitted.__wrapped__(row.explain, row.target, row.needs, fixed, row.options.get("seed", 0))
+        with watched(lambda done, of: watch(row.name, done, of)):
+            return fresh(net, x, targets, *_own(row, layer, extra))
+
+    return watching
+
+
+def _own(row, layer, extra):
+    segments = extra.get("segments", {}) if "segments" in row.needs else {}
+    reference = extra["reference"][layer] if row.target == "reference" else None
+    return reference, segments.get("segments"), segments.get("num_segments")
+
+
+@functools.lru_cache(64)  # jit knows a function by its identity
+def _jitted(explain, about, needs, fixed, seed):
+    options = dict(fixed)
+
+    def maps(net, x, targets, reference, segments, num_segments):
+        own = dict(options)
+        if "segments" in needs:
+            own |= {"segments": segments, "num_segments": num_segments}
+        if "key" in needs:
+            own["key"] = jax.random.key(seed)
+        if about == "reference":
+            heat = explain(net, x, reference, **own)
+            return jnp.broadcast_to(heat[None], (len(targets), *heat.shape))
+        return over_classes(explain)(net, x, targets, **own)
+
+    return jax.jit(maps, static_argnums=5)
+
+
+def passes(row: Method, model: Model, layer: str | None = None) -> int:
+    """How many forward and backward passes the method takes for one target, 0 where its row does not say."""
+    if not row.forward:
+        return 0
+    sites = layers(model.net, model.spec.image)
+    side = model.spec.input_size
+    window, stride = row.options.get("window", 1), row.options.get("stride", 1)
+    known = {
+        "channels": sites[layer or model.spec.cam_layer].shape[-1],
+        "classes": len(model.spec.categories),
+        "windows": (-(-(side - window) // stride) + 1) ** 2,
+    }
+    names = {**known, **{name: value for name, value in row.options.items() if isinstance(value, int)}}
+    return sum(int(eval(cost, {"__builtins__": {}}, names)) for cost in (row.forward, row.backward))

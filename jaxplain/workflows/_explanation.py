@@ -1,0 +1,190 @@
+"""What `explain` returns: an image's maps, and what they are of."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxplain.methods import Method
+from jaxplain.models import Model, Prediction
+from jaxplain.postprocess import keep_segments
+from jaxplain.render import Bars, Panel, outlined, scale_of
+from jaxplain.workflows._files import Writer, file_name, json_writer
+from jaxplain.workflows._result import Result
+
+SIDE = 448  # pixels of a panel
+
+
+class Reference(NamedTuple):
+    """What an image is compared with: its name, the photograph, the net's input, embeddings {layer: (C,)}."""
+
+    image: str
+    photo: Any
+    x: Any
+    embeddings: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Result):
+    """One image explained.
+
+    `classes` are the indices of the K explained ones, `outputs` and `probabilities` (n,) the net's. `maps` {method:
+    (K, ...)} are raw, signed where the method is, at its own resolution; `segments` (S, S) are labels, or None;
+    `seconds` are those of each method, and `similarities` {layer: (similarity, map on the reference)}. Shown in
+    notebooks as its `figure()`; `save(path)` writes the figure, the maps (.npz) and the record (.json).
+    """
+
+    image: Any
+    photo: Any
+    model: Model
+    classes: tuple[int, ...]
+    against: int | None
+    outputs: np.ndarray
+    probabilities: np.ndarray
+    rows: Mapping[str, tuple[Method, str | None]]
+    segmenter: str
+    reference: Reference | None
+    seconds: Mapping[str, float]
+    settings: Mapping[str, Any]
+    maps: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    segments: np.ndarray | None = None
+    similarities: Mapping[str, tuple[float, np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def with_maps(self, maps: Any, segments: Any, similarities: Any) -> "Explanation":
+        """The Explanation with its maps."""
+        return dataclasses.replace(self, maps=maps, segments=segments, similarities=similarities)
+
+    def __repr__(self) -> str:
+        named = ", ".join(self.model.spec.categories[k] for k in self.classes)
+        return f"Explanation({file_name(self.image)!r}: {named}, by {', '.join(self.rows)})"
+
+    def top(self, count: int = 5) -> tuple[Prediction, ...]:
+        """The classes with the largest outputs, best first."""
+        return tuple(map(self.prediction, np.argsort(-self.outputs, kind="stable")[:count].tolist()))
+
+    def prediction(self, k: int) -> Prediction:
+        """A class's name, index, probability and output."""
+        return Prediction(self.model.spec.categories[k], k, float(self.probabilities[k]), float(self.outputs[k]))
+
+    def score(self, k: int) -> float:
+        """What is explained: the class's output, or by how much it is above that of the class it is held against."""
+        return float(self.outputs[k] - (0 if self.against is None else self.outputs[self.against]))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything but the maps: what was asked, of what, and what came out beside them."""
+        model, box = self.model, self.model.placement(self.photo)
+        return {
+            "image": str(self.image),
+            "size": list(self.photo.size),
+            "seen": list(box),
+            "model": model.spec.name,
+            "weights": model.weights._asdict(),
+            "methods": {name: self._method(name) for name in self.rows},
+            "targets": [_entry(self.prediction(k)) | {"score": self.score(k)} for k in self.classes],
+            "against": None if self.against is None else _entry(self.prediction(self.against)),
+            "predictions": [_entry(p) for p in self.top()],
+            "maps": "in the .npz, named METHOD_INDEX: raw, signed where the method is, at the method's own resolution",
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+            "asked": dict(self.settings),
+        }
+
+    def _method(self, name):
+        row, layer = self.rows[name]
+        facts: dict[str, Any] = {"layer": layer, "options": dict(row.options)}
+        if "segments" in row.needs and self.segments is not None:
+            facts |= {"segmenter": self.segmenter, "segments": int(self.segments.max()) + 1}
+        if row.target == "reference" and self.reference is not None:
+            similarity = row.options.get("similarity", "cosine")
+            facts |= {"reference": self.reference.image, "similarity": {similarity: self.similarities[layer][0]}}
+        return facts
+
+    def _title(self) -> str:
+        return f"{file_name(self.image)}  ·  {self.model.spec.name}  ·  {self.model.weights.source}"
+
+    def _writers(self) -> Mapping[str, Writer]:
+        arrays = {f"{name}_{k}": heats[i] for name, heats in self.maps.items() for i, k in enumerate(self.classes)}
+        if self.segments is not None:
+            arrays["segments"] = self.segments
+        return {".npz": lambda path: np.savez_compressed(path, **arrays), ".json": json_writer(self.record)}
+
+    def _panels(self):
+        """A row for each class, a column for each method; before them the photograph, with what the net sees framed."""
+        box, top = self.model.placement(self.photo), self.top()
+        seen = _seen(self.photo, box)
+        photograph = Panel("photograph, and the part\nthat the network sees", np.asarray(self.photo), box=box)
+        bars = Bars("probabilities", [p.category for p in top], [p.probability for p in top])
+        rows = [[p for name in self.maps for p in self._column(name, seen, i)] for i in range(len(self.classes))]
+        if len(rows) == 1:
+            return [[photograph, *rows[0], bars]]
+        before = [photograph, bars, *[None] * len(rows)]
+        return [[first, *row] for first, row in zip(before, rows, strict=False)]
+
+    def _column(self, name, seen, i):
+        """A method's map of one class, and what is shown beside it.
+
+        Of attributions to single pixels a few stand far out, and the colours end before them.
+        """
+        row, layer = self.rows[name]
+        heat = self.maps[name][i]
+        heat = heat.sum(-1) if heat.ndim == 3 else heat
+        percentile = 99.5 if row.output in ("pixels", "channels") else 100.0
+        title = row.name if layer is None else f"{row.name} at {layer}"
+        scale = scale_of(heat, signed=row.signed, percentile=percentile)
+        beside = self._kept(heat, seen) if "segments" in row.needs else self._compared(row, layer)
+        return [Panel(f"{title}\n{self._label(row, layer, i)}", seen, heat, scale=scale), *beside]
+
+    def _label(self, row, layer, i):
+        if row.target == "reference":
+            return f"similarity to the reference: {self.similarities[layer][0]:.3f}"
+        p = self.prediction(self.classes[i])
+        against = "" if self.against is None else f"\nrather than {self.model.spec.categories[self.against]}"
+        return f"{p.category}{against}: score {self.score(p.index):.2f} (p = {p.probability:.2g})"
+
+    def _kept(self, heat, seen):
+        """The segments, and those with the largest means."""
+        labels = np.asarray(self.segments)
+        size = int(labels.max()) + 1
+        kept = np.asarray(keep_segments(heat, labels, size))
+        large, shown = (_enlarged(a, seen) for a in (labels, kept))
+        lines = outlined(seen, large)
+        return [
+            Panel(f"{size} segments of {self.segmenter}", lines),
+            Panel("the most important ones:\nabove 0.8 of the largest mean", np.where(shown[..., None], lines, 0)),
+        ]
+
+    def _compared(self, row, layer):
+        """The reference, with the same channels' weights."""
+        if row.target != "reference" or self.reference is None:
+            return []
+        photo = self.reference.photo
+        picture = _seen(photo, self.model.placement(photo))
+        title = f"the reference {file_name(self.reference.image)}\nwith the same channels' weights"
+        return [
+            Panel(
+                title, picture, self.similarities[layer][1], scale=scale_of(self.similarities[layer][1], signed=False)
+            )
+        ]
+
+
+def _entry(p):
+    return {"index": p.index, "class": p.category, "probability": p.probability, "logit": p.output}
+
+
+def _seen(photo, box):
+    """The part of the photograph that the network sees, in the detail that the photograph has."""
+    return np.asarray(photo.resize((SIDE, SIDE), box=box))
+
+
+def _enlarged(labels, picture):
+    """Labels (h, w) at a picture's size, each pixel's the nearest one."""
+    rows, columns = (np.arange(n) * m // n for n, m in zip(picture.shape, labels.shape, strict=False))
+    return labels[rows[:, None], columns]
+
+
+def stem(image: Any) -> str:
+    """The name of an image's results."""
+    text = str(image)
+    return text.removeprefix("sample:") if text.startswith("sample:") else Path(text).stem
