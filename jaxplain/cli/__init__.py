@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import warnings
 from importlib.metadata import version
 from typing import Annotated
@@ -22,6 +23,7 @@ from jaxplain.cli.layers import layers
 from jaxplain.cli.models import models
 from jaxplain.cli.retrieve import retrieve
 from jaxplain.weights_convert.fetch import cache_folder
+from jaxplain.workflows._running import THREAD
 
 app = typer.Typer(
     add_completion=False,
@@ -59,8 +61,13 @@ def main() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     try:
         status = _status()
+    except SystemExit as end:
+        status = end.code
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if any(thread.name == THREAD for thread in threading.enumerate()):  # a computation that nobody waits for any more
+        sys.stdout.flush()
+        os._exit(status if isinstance(status, int) else 1)
     sys.exit(status)
 
 

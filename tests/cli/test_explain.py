@@ -21,7 +21,6 @@ from skimage.data import chelsea, coffee
 
 import jaxplain as jp
 from jaxplain.cli.common import stems as stems_of
-from jaxplain.cli.methods import compiled
 from jaxplain.models import available, load
 from jaxplain.weights_convert import convert, save
 
@@ -34,6 +33,15 @@ def results(folder, stem):
     with np.load(folder / f"{stem}.npz") as maps, Image.open(folder / f"{stem}.png") as figure:
         figure.load()
         return record, dict(maps), figure.size
+
+
+def drawn(monkeypatch):
+    """The rows of every figure that is drawn from now on."""
+    from jaxplain.workflows import _result
+
+    figures, figure = [], _result.figure
+    monkeypatch.setattr(_result, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+    return figures
 
 
 def one_hot(k, n=1000):
@@ -80,7 +88,7 @@ def test_record_says_what_was_done(two_targets, logits):
     assert record["model"] == "efficientnet_lite0"
     weights = available()["efficientnet_lite0"]
     assert record["weights"] == {"source": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
-    assert record["methods"] == {"grad_cam": {"layer": "_swish2"}}
+    assert record["methods"] == {"grad_cam": {"layer": "_swish2", "options": {}}}
     assert [(row["index"], row["class"]) for row in record["targets"]] == [(281, "tabby"), (285, "Egyptian cat")]
     assert [row["index"] for row in record["predictions"]] == np.argsort(-logits)[:5].tolist()
     for row in record["targets"] + record["predictions"]:
@@ -125,13 +133,15 @@ def test_contrast_is_the_difference_of_two_maps(run, two_targets, tmp_path):
 
 
 def test_several_methods_at_another_layer(run, monkeypatch, model, x, tmp_path):
-    figures, figure = [], jp.figure
-    monkeypatch.setattr(jp, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+    figures = drawn(monkeypatch)
     methods = "--method", "hires_cam", "--method", "saliency"
     status, _, err = run("explain", "sample:chelsea", *methods, "--layer", "_blocks.15", "--out", tmp_path)
     assert (status, err) == (0, "")
     record, maps, (width, _) = results(tmp_path, "chelsea")
-    assert record["methods"] == {"hires_cam": {"layer": "_blocks.15"}, "saliency": {"layer": None}}
+    assert record["methods"] == {
+        "hires_cam": {"layer": "_blocks.15", "options": {}},
+        "saliency": {"layer": None, "options": {}},
+    }
     assert width == 4 * 416  # the photograph, two methods, and the probabilities
     (target,) = record["targets"]
     titles = [panel.title for panel in figures[0][0][1:-1]]
@@ -143,7 +153,7 @@ def test_several_methods_at_another_layer(run, monkeypatch, model, x, tmp_path):
     assert set(maps) == {f"hires_cam_{k}", f"saliency_{k}"}
     direct = jax.jit(jp.hires_cam, static_argnames="layer")
     assert_close(maps[f"hires_cam_{k}"], direct(model.net, x, one_hot(k), layer="_blocks.15"))
-    assert_close(maps[f"saliency_{k}"], compiled("saliency", "_blocks.15")(model.net, x, one_hot(k)[None])[0])
+    assert_close(maps[f"saliency_{k}"], jax.jit(jp.saliency)(model.net, x, one_hot(k)))
 
 
 NEW = {
@@ -174,8 +184,7 @@ def test_signed_saliency_and_perturbation(run, tiny, tmp_path):
 
 @pytest.mark.parametrize("segmenter", ["slic", "quickshift", "felzenszwalb"])
 def test_secam_is_the_librarys_in_segments_that_are_drawn(run, monkeypatch, tiny, tmp_path, segmenter):
-    figures, figure = [], jp.figure
-    monkeypatch.setattr(jp, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+    figures = drawn(monkeypatch)
     options = ["--segments", 12] if segmenter == "slic" else ["--segmenter", segmenter]
     arguments = "--model", "tiny", "--weights", tiny, "--method", "secam", *options
     status, _, err = run("explain", "sample:chelsea", *arguments, "--out", tmp_path / "out")
@@ -189,7 +198,12 @@ def test_secam_is_the_librarys_in_segments_that_are_drawn(run, monkeypatch, tiny
         "felzenszwalb": lambda: jp.felzenszwalb(pixels, scale=100, sigma=0.5, min_size=50),
     }[segmenter]()
     np.testing.assert_array_equal(maps["segments"], expected)
-    assert record["methods"]["secam"] == {"layer": "relu", "segmenter": segmenter, "segments": expected.max() + 1}
+    assert record["methods"]["secam"] == {
+        "layer": "relu",
+        "options": {"rectify": True},
+        "segmenter": segmenter,
+        "segments": expected.max() + 1,
+    }
     x = model.normalise(pixels)
     direct = jp.secam(model.net, x, one_hot(k), layer="relu", segments=expected, num_segments=count)
     assert_close(maps[f"secam_{k}"], direct, 1e-4)
@@ -202,8 +216,7 @@ def test_secam_is_the_librarys_in_segments_that_are_drawn(run, monkeypatch, tiny
 
 
 def test_fam_is_the_librarys_on_both_images(run, monkeypatch, tiny, tmp_path):
-    figures, figure = [], jp.figure
-    monkeypatch.setattr(jp, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+    figures = drawn(monkeypatch)
     arguments = "--model", "tiny", "--weights", tiny, "--method", "fam", "--reference", "sample:coffee"
     status, _, err = run("explain", "sample:chelsea", *arguments, "--target", 3, "--out", tmp_path / "out")
     assert (status, err) == (0, "")
@@ -217,6 +230,7 @@ def test_fam_is_the_librarys_on_both_images(run, monkeypatch, tiny, tmp_path):
     cosine = float(q @ r / (np.linalg.norm(q) * np.linalg.norm(r)))
     expected = {
         "layer": "relu",
+        "options": {"similarity": "cosine"},
         "reference": "sample:coffee",
         "similarity": {"cosine": pytest.approx(cosine, abs=1e-5)},
     }
