@@ -1,5 +1,6 @@
 """How the command line prints tables."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 
@@ -11,7 +12,5 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | 
     table = Table(*(Column(name, overflow="fold") for name in columns), title=title)
     for row in rows:
         table.add_row(*row)
-    try:
+    with contextlib.suppress(SystemExit):  # rich's answer to a reader that stops reading; the work goes on
         Console(markup=False, emoji=False).print(table)  # names of files and classes may have brackets and colons
-    except SystemExit:  # rich's answer to a reader that stops reading; stdout leads nowhere then, and the work goes on
-        pass
