@@ -21,7 +21,7 @@ from jaxplain.cli.finetune import finetune
 from jaxplain.cli.layers import layers
 from jaxplain.cli.models import models
 from jaxplain.cli.retrieve import retrieve
-from jaxplain.weights_convert.fetch import cache_folder
+from jaxplain.weights_convert import cache_folder
 
 app = typer.Typer(
     add_completion=False,
