@@ -32,7 +32,7 @@ ELSEWHERE = "download it elsewhere and give it with --file, or name a mirror wit
 def cache_folder() -> Path:
     """The user's cache folder of jaxplain, which may not exist; ValueError where the user has no home."""
     try:
-        return platformdirs.user_cache_path("jaxplain", appauthor=False)
+        return platformdirs.user_cache_path("jaxplain", appauthor=False).expanduser()  # older versions leave a ~
     except RuntimeError as error:
         raise ValueError("There is no home folder to keep a cache in; set XDG_CACHE_HOME to a folder.") from error
 

@@ -1,4 +1,7 @@
-"""The shapes that conversion expects are those that the networks initialise. Run as a program, this writes them anew."""
+"""The shapes that conversion expects are those that the networks initialise.
+
+Run as a program, this file writes them anew.
+"""
 
 import json
 from pathlib import Path
@@ -11,7 +14,7 @@ from jaxplain.weights_convert import _convert
 
 FILE = Path(_convert.__file__).with_name("expected.json")
 COUNT = 1009  # classes: no other size of a network is this prime
-REGENERATE = f"{FILE.name} is not what the networks initialise; write it anew with: python tests/weights_convert/{Path(__file__).name}"
+REGENERATE = f"{FILE.name} is not what the networks initialise: run python tests/weights_convert/test_expected.py"
 
 
 def shapes(name):
