@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxplain._types import Net
 from jaxplain.net import BoundNet, check_image, untouched
 
 
-def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_options: Any) -> Net:
+def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_options: Any) -> BoundNet:
     """The net of a Linen module and its variables.
 
     `batched` says that the module wants a leading batch axis; the net adds one of length 1 and strips it, at the sites
@@ -24,7 +23,7 @@ def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_opti
     return BoundNet(_linen(_Key(module), batched, _hashable(call_options)), variables)
 
 
-def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Net:
+def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> BoundNet:
     """The net of an NNX module, which is left as it is: the net runs a copy made of its graph and state.
 
     `batched` and `call_options` are as for from_linen. Put the module in evaluation mode first (module.eval()).

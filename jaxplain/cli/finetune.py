@@ -64,7 +64,7 @@ def finetune(
 
 def _check(out, folder):
     """Whether the result can be written, before it is computed."""
-    from jaxplain.weights_convert.store import vacant
+    from jaxplain.weights_convert import vacant
 
     with writing(out):
         vacant(out)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-THREAD = "computing"
+_THREAD = "computing"
 
 
 def interruptible(f: Callable[..., T], *args: Any) -> T:
@@ -23,7 +23,7 @@ def interruptible(f: Callable[..., T], *args: Any) -> T:
         except BaseException as error:
             found.append((None, error))
 
-    thread = threading.Thread(target=work, name=THREAD, daemon=True)
+    thread = threading.Thread(target=work, name=_THREAD, daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(0.1)
@@ -31,3 +31,8 @@ def interruptible(f: Callable[..., T], *args: Any) -> T:
     if error is not None:
         raise error
     return result
+
+
+def computing() -> bool:
+    """Whether a computation goes on that was interrupted: a program that ends must not wait for it."""
+    return any(thread.name == _THREAD for thread in threading.enumerate())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from torchvision.models import Inception_V3_Weights, ResNet50_Weights, VGG16_Weights
 
-from jaxplain.models._categories import find_class, imagenet
+from jaxplain.models._categories import find_class
+from jaxplain.weights_convert import imagenet
 
 
 def message(name_or_index, categories):

@@ -15,10 +15,9 @@ from torchvision.models import ResNet50_Weights
 
 import jaxplain as jp
 from jaxplain.models import Weights, available, load, outline
-from jaxplain.models._categories import imagenet
 from jaxplain.models._load import on_this_machine, published_set
 from jaxplain.models._registry import architecture
-from jaxplain.weights_convert import convert, fetched, save, sha256
+from jaxplain.weights_convert import convert, fetched, imagenet, save, sha256
 
 LITE = "efficientnet_lite0"
 KEY = jax.random.key(5)
@@ -95,7 +94,7 @@ def test_a_published_set_is_recognised_by_its_hash(tmp_path, published, monkeypa
 
 def test_weights_that_were_fetched_are_found_by_name(few_classes, monkeypatch):
     second = publish(monkeypatch, b"", None)
-    folder = fetched(LITE, second)
+    folder = fetched(LITE, second.name)
     save(folder, few_classes, {"architecture": LITE, "source": second.file, "preprocessing": {"resize": 232}})
     for given in ("IMAGENET1K_V2", Path("IMAGENET1K_V2")):
         model = load(LITE, given)

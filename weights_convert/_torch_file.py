@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxplain.weights_convert.entries import BadFileError, decode, entries, itemsize
+from jaxplain.weights_convert._entries import BadFileError, decode, entries, itemsize
 
 OLD_MAGIC = b"\x8a\n" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
 OLD_PROTOCOL = 1001

@@ -3,7 +3,7 @@
 A new network is a table here. `conv` takes the scope of the BatchNorm after the convolution, or the convolution's own.
 """
 
-from jaxplain.weights_convert.engine import Row, Table
+from jaxplain.weights_convert._engine import Row, Table
 
 
 def conv(source: str, scope: str) -> tuple[Row, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxplain.weights_convert.entries import BadFileError, decode, entries, itemsize
+from jaxplain.weights_convert._entries import BadFileError, decode, entries, itemsize
 
 LONGEST_HEADER = 100_000_000  # the format's own limit
 DTYPES = {

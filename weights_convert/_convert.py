@@ -1,0 +1,65 @@
+"""From a state dict, wherever it is, to the parameters of one of the networks.
+
+`expected.json` has every scope of every network, with the shapes of its leaves; "classes" in a shape is the number of
+classes, which only the classifier has. A test holds it equal to what the networks in `models` initialise.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxplain.weights_convert._engine import Table, assemble, entry_for, without_prefix
+from jaxplain.weights_convert._published import find_network
+from jaxplain.weights_convert._state_dict import read_state_dict
+from jaxplain.weights_convert._tables import TABLES
+
+Shapes = Mapping[str, Mapping[str, list[int | str]]]  # {scope: {leaf: shape}}
+
+CLASSES = "classes"
+DEFAULT_CLASSES = 1000  # where the classifier is missing, which is reported with the rest
+
+
+class Expected(NamedTuple):
+    """The shape that a parameter has to have."""
+
+    shape: tuple[int, ...]
+
+
+def convert(source: Any, model: str) -> dict:
+    """The parameters of the network named `model`: a nested dict of float32 numpy arrays, BatchNorm folded.
+
+    `source` is whatever `read_state_dict` reads; a scope that all its entries are in, such as a trainer's `model.`, is
+    taken off. The number of classes is that of its classifier. ValueError lists every entry that is missing,
+    unexpected, matched twice, of the wrong shape, no floats or not finite.
+    """
+    table, shapes = find_network(model, TABLES), expected_shapes()[model]
+    state_dict = without_prefix(read_state_dict(source), table)
+    try:
+        return assemble(state_dict, table, _with_classes(shapes, _classes(state_dict, table, shapes)))
+    except ValueError as error:
+        raise ValueError(f"{_named(source)} does not fit {model}: {error}") from error
+
+
+def expected_shapes() -> dict[str, Shapes]:
+    """The shapes of each network's parameters, by scope and leaf."""
+    return json.loads((files("jaxplain.weights_convert") / "expected.json").read_text(encoding="utf-8"))
+
+
+def _classes(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Shapes) -> int:
+    classifier = next(scope for scope, leaves in shapes.items() if CLASSES in leaves["bias"])
+    bias = entry_for(f"{classifier}/bias", state_dict, table)
+    return (bias and state_dict[bias].size) or DEFAULT_CLASSES
+
+
+def _with_classes(shapes: Shapes, classes: int) -> dict[str, dict[str, Expected]]:
+    def expected(shape: list[int | str]) -> Expected:
+        return Expected(tuple(classes if size == CLASSES else int(size) for size in shape))
+
+    return {scope: {leaf: expected(shape) for leaf, shape in leaves.items()} for scope, leaves in shapes.items()}
+
+
+def _named(source: Any) -> str:
+    return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"the {type(source).__name__}"
