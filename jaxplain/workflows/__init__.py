@@ -2,3 +2,19 @@
 
 Each returns a frozen value that shows itself in notebooks, has a figure, and saves its files, all or none.
 """
+
+from jaxplain.workflows._concepts import fit_concept
+from jaxplain.workflows._explain_concepts import ConceptExplanation, concept_explainer, explain_concepts
+from jaxplain.workflows._finetune import FineTuned, finetune
+from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
+
+__all__ = [
+    "ConceptExplanation",
+    "FineTuned",
+    "GlobalConcepts",
+    "concept_explainer",
+    "explain_concepts",
+    "finetune",
+    "fit_concept",
+    "global_concepts",
+]
