@@ -302,7 +302,7 @@ def _dense(params, X):
 def _network(model, head):
     """The network with that classifier, as a function of batches."""
     (layer,), known = head.args, architecture(model.spec.name)
-    params = flatten_dict(model.net.args[0]["params"], sep=".")
+    params = flatten_dict(model.parameters, sep=".")
     params |= {f"{known.classifier}.{name}": array for name, array in layer.items()}
     return Partial(_on_batches(known.module(len(layer["bias"]))), unflatten_dict(params, sep="."))
 

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxplain.adapt import from_linen
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
 from jaxplain.models._registry import Published, architecture, names
-from jaxplain.net import Net, before, then
+from jaxplain.net import BoundNet, before, then
 from jaxplain.weights_convert import convert, fetched, find_set, imagenet, restore, sha256
 
 SIZES = range(1, 16_385)  # as of images
@@ -83,7 +83,7 @@ def way_to(name: str, published: Published) -> str:
     return f"jaxplain fetch {name}" + ("" if published is default else f" --weights {published.name}")
 
 
-def outline(name: str, outputs: int = 1000) -> Net:
+def outline(name: str, outputs: int = 1000) -> BoundNet:
     """The network without weights: its leaves are shapes, for `jax.eval_shape` and for `jaxplain.layers`."""
     known = architecture(name)
     side, module = known.spec.input_size, known.module(outputs)

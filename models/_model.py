@@ -144,14 +144,26 @@ class Model(NamedTuple):
 
         ValueError if the folder is neither, or if the net is not one of float32 parameters as `load` makes it.
         """
+        params = self.parameters
+        if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(params)):
+            raise ValueError(self._no_parameters)
+        save(folder, jax.tree.map(np.asarray, params), self.record)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The net's parameters, a nested dict; ValueError if the net is not one as `load` makes it."""
         match getattr(self.net, "args", ()):
-            case ({"params": params},) if all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params)):
-                save(folder, jax.tree.map(np.asarray, params), self.record)
+            case ({"params": params},):
+                return params
             case _:
-                raise ValueError(
-                    f"This {self.spec.name} is cast or wrapped, expected the net that load gives in float32: load it "
-                    "without dtype, and save that."
-                )
+                raise ValueError(self._no_parameters)
+
+    @property
+    def _no_parameters(self) -> str:
+        return (
+            f"This {self.spec.name} is cast or wrapped, expected the net that load gives in float32: load it without "
+            "dtype, and save that."
+        )
 
     def placement(self, image: Any) -> tuple[float, float, float, float]:
         """The box (left, top, right, bottom) of the upright original, in its pixels, that the net sees."""

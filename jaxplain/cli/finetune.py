@@ -1,9 +1,7 @@
 """jaxplain finetune: a network of one's own classes."""
 
-import json
 import shlex
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -44,22 +42,19 @@ def finetune(
     DIR has a folder of images for each class. Writes weights that the other commands take as --weights, with the
     learning curves (learning_curve.png) and a record (history.json).
     """
-    import jax
+    from jaxplain import workflows
+    from jaxplain.models import load
 
-    from jaxplain.models import Recipe, checked_recipe, finetune, load, read_folder
-
+    options = {"epochs": epochs, "all_layers": all_layers, "batch": batch, "rate": rate, "validation": validation}
     with told():
-        recipe = checked_recipe(Recipe(validation, epochs, batch, rate, patience, all_layers))
         _check(out, folder)
         start = load(model, weights)
         with bars() as track:
-            examples = read_folder(folder, start.spec, track)
-            tuned = finetune(start, examples, recipe, key=jax.random.key(seed), track=track)
-        record = _record(start, examples, recipe, tuned, folder) | {"seed": seed}
-        title = _summary(tuned, examples)
-        with writing(out):
-            _write(out, tuned, record, f"{model}: {title}")
-    _report(tuned, title, model, out)
+            tuned = workflows.finetune(start, folder, **options, patience=patience, seed=seed, track=track)
+        tuned.save(out)
+    show(("trained", "best epoch", "images", "loss", "accuracy"), _rows(tuned), title=tuned.summary)
+    print(f"{out} written, with learning_curve.png and history.json")
+    print(f"Go on with: jaxplain explain IMAGE --model {model} --weights {shlex.quote(str(out))}", flush=True)
 
 
 def _check(out, folder):
@@ -75,75 +70,11 @@ def _check(out, folder):
             pass
 
 
-def _record(start, examples, recipe, tuned, folder):
-    def scores(epoch):
-        return {"phase": epoch.phase, "training": epoch.training._asdict(), "validation": epoch.validation._asdict()}
-
-    return {
-        "model": start.spec.name,
-        "started_from": start.weights._asdict(),
-        "categories": list(examples.categories),
-        "recipe": recipe._asdict(),
-        "images": len(examples.labels),
-        "held_out": [str(examples.files[row].relative_to(folder)) for row in tuned.held_out],
-        "kept_epoch": tuned.best + 1,
-        "epochs": list(map(scores, tuned.history)),
-        "versions": {name: version(name) for name in ("jaxplain", "jax", "flax", "optax", "numpy")},
-    }
-
-
-def _write(out, tuned, record, title):
-    """The model, its record and its learning curves: all or none."""
-    import jaxplain as jp
-    from jaxplain.weights_convert import save
-
-    def beside(folder):
-        (folder / "history.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        jp.figure([_curves(tuned)], title=title, path=folder / "learning_curve.png")
-
-    save(out, tuned.model.net.args[0]["params"], tuned.model.record, beside)
-
-
-def _curves(tuned):
-    """Loss and accuracy by epoch, of both kinds of images."""
-    from jaxplain.render import Curves
-
-    parts = [(name, len(epochs)) for name, epochs in _phases(tuned)]
-
-    def panel(what, top):
-        values = {
-            "training images": [getattr(epoch.training, what) for epoch in tuned.history],
-            "held-out images": [getattr(epoch.validation, what) for epoch in tuned.history],
-        }
-        return Curves(what, values, "epoch", parts, ("epoch that is kept", tuned.best + 1), top)
-
-    return [panel("loss", None), panel("accuracy", 1.05)]
-
-
-def _phases(tuned):
-    """[(name, numbers of its epochs)]"""
-    names = [epoch.phase for epoch in tuned.history]
-    return [(name, [i for i, each in enumerate(names) if each == name]) for name in dict.fromkeys(names)]
-
-
-def _summary(tuned, examples):
-    held_out = len(tuned.held_out)
-    training = len(examples.labels) - held_out
-    return f"{len(examples.categories)} classes, {training} images to train on, {held_out} held out"
-
-
-def _report(tuned, title, model, out):
-    """Prints the scores of each phase's best epoch, and how to go on."""
-
-    def rows(name, epochs):
-        best = min(epochs, key=lambda number: tuned.history[number].validation.loss)
-        epoch, kept = tuned.history[best], " (kept)" * (best == tuned.best)
-        which = f"{best + 1} of {len(tuned.history)}{kept}"
-        yield name, which, "training", *(f"{value:.3g}" for value in epoch.training)
-        yield "", "", "held-out", *(f"{value:.3g}" for value in epoch.validation)
-
-    columns = "trained", "best epoch", "images", "loss", "accuracy"
-    show(columns, [row for phase in _phases(tuned) for row in rows(*phase)], title=title)
-    print(f"{out} written, with learning_curve.png and history.json")
-    choice = f"--model {model} --weights {shlex.quote(str(out))}"
-    print(f"Go on with: jaxplain explain IMAGE {choice}", flush=True)
+def _rows(tuned):
+    """The scores of each phase's best epoch."""
+    history, kept = tuned.tuned.history, tuned.tuned.best
+    for name, epochs in tuned.phases:
+        best = min(epochs, key=lambda number: history[number].validation.loss)
+        which = f"{best + 1} of {len(history)}{' (kept)' * (best == kept)}"
+        yield name, which, "training", *(f"{value:.3g}" for value in history[best].training)
+        yield "", "", "held-out", *(f"{value:.3g}" for value in history[best].validation)

@@ -37,6 +37,10 @@ class Fitted(NamedTuple):
     nulls: dict[str, Concept]
     examples: np.ndarray
 
+    def __repr__(self) -> str:
+        layers, counts = ", ".join(self.concepts), f"{self.images} images and {self.random} random ones"
+        return f"<concept {self.name!r} of {self.model} at {layers}, fitted to {counts}>"
+
 
 def fit_images(
     name: str, model: Any, images: np.ndarray, random: np.ndarray, layers: Sequence[str], *, nulls: int, seed: int

@@ -3,8 +3,27 @@
 Each returns a frozen value that shows itself in notebooks, has a figure, and saves its files, all or none.
 """
 
+from jaxplain.workflows._concepts import fit_concept
 from jaxplain.workflows._explain import Watch, answers, ask, explain
+from jaxplain.workflows._explain_concepts import ConceptExplanation, concept_explainer, explain_concepts
 from jaxplain.workflows._explanation import Explanation
+from jaxplain.workflows._finetune import FineTuned, finetune
+from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
 from jaxplain.workflows._running import computing
 
-__all__ = ["Explanation", "Watch", "answers", "ask", "computing", "explain"]
+__all__ = [
+    "ConceptExplanation",
+    "Explanation",
+    "FineTuned",
+    "GlobalConcepts",
+    "Watch",
+    "answers",
+    "ask",
+    "computing",
+    "concept_explainer",
+    "explain",
+    "explain_concepts",
+    "finetune",
+    "fit_concept",
+    "global_concepts",
+]

@@ -1,0 +1,160 @@
+"""Concepts fitted to images, and concepts checked against the model that they are used with."""
+
+import difflib
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args
+
+import jax
+import numpy as np
+
+from jaxplain._types import Explain, Rule, Test
+from jaxplain.concepts import Fitted, check_model, fingerprint, fit_images, read
+from jaxplain.explain import Concept, concept_attribution, stack_concepts
+from jaxplain.methods import check_name
+from jaxplain.models import Model, Track, Weights, untracked
+from jaxplain.net import layers as net_layers
+from jaxplain.transform import at_layers
+from jaxplain.workflows._images import LeftOut, Reading, read_levels
+
+POINTS = 17  # of an integral's path at a time
+
+ByConcept = dict[str, dict[str, np.ndarray]]  # by layer and name of the concept
+ConceptOrFile = Fitted | str | os.PathLike[str]
+
+
+class Provenance(NamedTuple):
+    """What an explanation by concepts was made from: the model's name, its weights, the concepts, and the options."""
+
+    model: str
+    weights: Weights
+    concepts: dict[str, Fitted]
+    options: dict[str, Any]
+
+    def at(self, layer: str) -> list[Fitted]:
+        """The concepts that were fitted at a layer."""
+        return [one for one in self.concepts.values() if layer in one.concepts]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers of any of the concepts."""
+        return tuple(dict.fromkeys(layer for one in self.concepts.values() for layer in one.concepts))
+
+
+def fit_concept(
+    model: Model,
+    name: str,
+    images: Any,
+    random: Any,
+    *,
+    layers: Sequence[str] | None = None,
+    nulls: int = 20,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+    left_out: LeftOut | None = None,
+    track: Track = untracked,
+) -> Fitted:
+    """The concept that images show and random images do not, a direction (C,) at each layer, for `jaxplain.concepts`.
+
+    The direction is the mean activation of the images less that of the random ones; beside it are as many `nulls`
+    (nulls, C), fitted to random images alone, which later show what is more than chance. `images` and `random` are
+    folders or sequences of images; `layers` is by default the one layer of class activation maps, and `seed` is that of
+    the choice of random images. Files that are no images are an error, unless they are skipped; then
+    left_out(image, error) is called for each. ValueError for a layer without positions, and as `fit_images` has it.
+
+        dots = fit_concept(model, "dots", "textures/dots", "textures/random")
+        jaxplain.concepts.save("dots.concept", dots)
+    """
+    layers = [_spatial(model, layer) for layer in dict.fromkeys(layers or [model.spec.cam_layer])]
+    reading = Reading(skip_unreadable, left_out, track)
+    ours, theirs = (read_levels(some, model.spec, reading) for some in (images, random))
+    return fit_images(name, model, ours, theirs, layers, nulls=nulls, seed=seed)
+
+
+def checked(
+    model: Model, concepts: ConceptOrFile | Sequence[ConceptOrFile], steps: int, rule: Rule, test: Test
+) -> Provenance:
+    """The concepts, of which some may be files, after checks that they belong to the model, and the options."""
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, expected a whole number from 1; give a larger one.")
+    check_name("rule", rule, get_args(Rule))
+    check_name("test", test, get_args(Test))
+    fitted = [one if isinstance(one, Fitted) else read(one) for one in _several(concepts)]
+    names = [one.name for one in fitted]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"Two of the files hold a concept {twice[0]!r}: name one of them, or fit it by another name.")
+    if not fitted:
+        raise ValueError("There are no concepts, expected one or more; fit_concept makes them.")
+    _check_concepts(model, fitted)
+    options = {"steps": steps, "rule": rule, "test": test}
+    return Provenance(model.spec.name, model.weights, dict(zip(names, fitted, strict=True)), options)
+
+
+def stacked(provenance: Provenance) -> tuple[dict[str, Concept], dict[str, Concept]]:
+    """{layer: its concepts, stacked} and {layer: these and then all their null concepts}."""
+
+    def together(layer, own):
+        nulls = [one.nulls[layer] for one in provenance.at(layer)]
+        return jax.tree.map(lambda *arrays: np.concatenate(arrays), own, *nulls)
+
+    own = {layer: stack_concepts([one.concepts[layer] for one in provenance.at(layer)]) for layer in provenance.layers}
+    return own, {layer: together(layer, concepts) for layer, concepts in own.items()}
+
+
+def attribution_options(provenance: Provenance) -> dict[str, Any]:
+    """The layers, and the options of the integral: all that is static where attributions are compiled."""
+    return {"layers": provenance.layers, **{key: provenance.options[key] for key in ("steps", "rule")}}
+
+
+def attribution(layers: Sequence[str], steps: int, rule: Rule) -> Explain:
+    """concept_attribution with these options as explain(net, x, target, *, concepts) -> {layer: Attribution}."""
+    return at_layers(functools.partial(concept_attribution, steps=steps, rule=rule, chunk=POINTS), layers)
+
+
+def by_concept(provenance: Provenance, found: Mapping[str, np.ndarray]) -> tuple[ByConcept, ByConcept]:
+    """Values (..., k + nulls) by layer as values (...) of each concept, and (m, ...) of its null concepts."""
+    own: ByConcept = {}
+    nulls: ByConcept = {}
+    for layer, values in found.items():
+        rows, fitted = np.moveaxis(values, -1, 0), provenance.at(layer)
+        if not np.isfinite(rows).all():
+            raise ValueError(f"The activations at {layer!r} are not finite: look at the image and the weights.")
+        names = [one.name for one in fitted]
+        ends = np.cumsum([len(fitted), *(len(one.nulls[layer].direction) for one in fitted)])
+        first, *rest = np.split(rows, ends[:-1])
+        own[layer], nulls[layer] = (dict(zip(names, some, strict=True)) for some in (first, rest))
+    return own, nulls
+
+
+def _several(concepts):
+    """The concepts as a list: one stands for itself, and a file that is named twice counts once."""
+    one = isinstance(concepts, Fitted | str | os.PathLike)
+    given = [concepts] if one else list(concepts)
+    return list({id(c) if isinstance(c, Fitted) else os.fspath(c): c for c in given}.values())
+
+
+def _check_concepts(model, fitted):
+    parameters = fingerprint(model.net)
+    for one in fitted:
+        check_model(one, model, parameters)
+    for one in fitted:
+        for layer, concept in one.concepts.items():
+            width = len(concept.direction)
+            channels = net_layers(model.net, model.spec.image)[_spatial(model, layer)].shape[-1]
+            if channels != width:
+                raise ValueError(
+                    f"The concept {one.name!r} has {width} channels, but {layer!r} has {channels}: fit it again."
+                )
+
+
+def _spatial(model, layer):
+    """The layer, if there is one of that name with height and width; ValueError otherwise."""
+    sites, listed = net_layers(model.net, model.spec.image), f"`jaxplain layers {model.spec.name}` lists them"
+    if layer not in sites:
+        near = difflib.get_close_matches(layer, sites, cutoff=0.4) or list(sites)[-3:]
+        raise ValueError(f"There is no layer {layer!r}; near are {', '.join(near)}, and {listed}.")
+    if len(sites[layer].shape) != 3:
+        raise ValueError(f"Layer {layer!r} has no height and width to make a map of; choose another, {listed}.")
+    return layer

@@ -1,0 +1,204 @@
+"""Where concepts are seen in an image, and how much of each class's evidence they account for."""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+import jax
+import numpy as np
+
+from jaxplain._types import Rule, Test
+from jaxplain.explain import concept_map
+from jaxplain.models import Model, find_class, normalised, open_image
+from jaxplain.render import Panel
+from jaxplain.target import one_hot
+from jaxplain.transform import over_classes
+from jaxplain.workflows._concept_rows import ConceptRow, bars, corrected, examples, recognised, row, title, writers
+from jaxplain.workflows._concepts import (
+    ByConcept,
+    ConceptOrFile,
+    Provenance,
+    attribution,
+    attribution_options,
+    by_concept,
+    checked,
+    stacked,
+)
+from jaxplain.workflows._files import file_name
+from jaxplain.workflows._images import image_name
+from jaxplain.workflows._result import Result
+
+CLASSES = 3  # that are explained where none is named
+_SEEN = 448, 448  # pixels of what the network sees, in the figure
+
+Targets = str | SupportsIndex | Sequence[str | SupportsIndex]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ConceptExplanation(Result):
+    """Concepts in one image: where layers see them, and their attributions to K classes.
+
+    `classes` are {index: name} of the K classes, with softmax `probabilities` (K,). `maps` {layer: {concept: (h, w)}}
+    are in [0, 1]. `values` {layer: {concept: (K,)}} are attributions, parts of the classes' `shares` {layer: (K,)},
+    and `nulls` {layer: {concept: (m, K)}} those of m random concepts. `errors` are the largest completeness errors by
+    layer. A row of `rows` has one attribution with its p values.
+    """
+
+    image: str
+    photograph: np.ndarray
+    box: tuple[float, float, float, float]
+    classes: dict[int, str]
+    probabilities: np.ndarray
+    maps: ByConcept
+    values: ByConcept
+    nulls: ByConcept
+    shares: dict[str, np.ndarray]
+    errors: dict[str, float]
+    rows: tuple[ConceptRow, ...]
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        concepts, classes = ", ".join(self.provenance.concepts), ", ".join(self.classes.values())
+        return f"ConceptExplanation({self.image}: {concepts} at {', '.join(self.maps)} for {classes})"
+
+    def _panels(self):
+        """The photograph and the concepts' own images, and below them the attributions and the maps at each layer."""
+        first = Panel("photograph, and the part\nthat the network sees", self.photograph, box=self.box)
+        top = 1.1 * max(max(row.value, row.null_high) for row in self.rows) or 1.0
+        seen = _part(self.photograph, self.box)
+        return [
+            [first, *examples(self.provenance)],
+            *([self._bars(layer, top), *self._overlays(layer, seen)] for layer in self.maps),
+        ]
+
+    def _bars(self, layer, top):
+        named = zip(self.classes.items(), self.probabilities, strict=True)
+        labels = {k: f"{name} (p = {p:.2g})" for (k, name), p in named}
+        rows = [row for row in self.rows if row.layer == layer]
+        return bars(f"what counts for a class at {layer}", rows, labels, top)
+
+    def _overlays(self, layer, seen):
+        """The map of each concept, None for one that was not fitted at the layer."""
+        for name in self.provenance.concepts:
+            if name in self.maps[layer]:
+                note = "" if recognised(self.provenance, layer, name) else "\nnot recognised: 0 everywhere"
+                yield Panel(f"{name} at {layer}{note}", seen, self.maps[layer][name], scale=(0.0, 1.0))
+            else:
+                yield None
+
+    def _title(self):
+        return title(file_name(self.image), self.provenance)
+
+    def _writers(self):
+        named = zip(self.classes.items(), self.probabilities, strict=True)
+        facts = {
+            "image": self.image,
+            "classes": [{"index": k, "class": name, "probability": float(p)} for (k, name), p in named],
+            "shares": {layer: share.tolist() for layer, share in self.shares.items()},
+        }
+        return writers(self.provenance, self.rows, self.classes, self.errors, facts)
+
+
+def explain_concepts(
+    model: Model,
+    images: Any,
+    concepts: ConceptOrFile | Sequence[ConceptOrFile],
+    *,
+    targets: Targets | None = None,
+    steps: int = 50,
+    rule: Rule = "trapezoid",
+    test: Test = "welch",
+) -> ConceptExplanation | list[ConceptExplanation]:
+    """Where layers see concepts in an image, maps (h, w), and what they count for in K classes, attributions (K,).
+
+    An attribution is a share of a class's evidence, between 0 and 1. A list or tuple of images has a list of
+    explanations. `concepts` are what fit_concept returns, or its files; `targets` are names or indices of classes, by
+    default the three with the largest outputs. `steps` and `rule` are those of the integral over the path from zero
+    activations, and `test` compares with random concepts. ValueError for concepts of another model.
+
+        explain_concepts(model, "sample:coins", ["dots.concept"], targets="gong").save("out/coins")
+    """
+    explain = concept_explainer(model, concepts, targets=targets, steps=steps, rule=rule, test=test)
+    return [explain(image) for image in images] if isinstance(images, list | tuple) else explain(images)
+
+
+def concept_explainer(
+    model: Model,
+    concepts: ConceptOrFile | Sequence[ConceptOrFile],
+    *,
+    targets: Targets | None = None,
+    steps: int = 50,
+    rule: Rule = "trapezoid",
+    test: Test = "welch",
+) -> Callable[[Any], ConceptExplanation]:
+    """The function from an image to its explanation, as `explain_concepts` gives it, for images that come in turn."""
+    provenance = checked(model, concepts, steps, rule, test)
+    chosen = None if targets is None else _indices(targets, model.spec.categories)
+    return functools.partial(_explain, model, provenance, stacked(provenance), chosen)
+
+
+def _explain(model, provenance, concepts, targets, image):
+    photo = open_image(image)
+    levels = model.levels(photo)[None]
+    outputs = np.asarray(_outputs(model.net, model.normalise, levels))
+    classes = targets or tuple(int(k) for k in np.argsort(-outputs, kind="stable")[:CLASSES])
+    covectors = one_hot(np.array(classes), len(outputs))
+    inputs = model.net, model.normalise, levels, covectors, *concepts
+    found = _maps_and_attributions(*inputs, **attribution_options(provenance))
+    maps, attributions = jax.tree.map(np.asarray, found)
+    values, nulls = by_concept(provenance, {layer: a.values for layer, a in attributions.items()})
+    odds = np.exp(outputs - outputs.max())
+    return ConceptExplanation(
+        image=image_name(image),
+        photograph=np.asarray(photo),
+        box=model.placement(photo),
+        classes={k: model.spec.categories[k] for k in classes},
+        probabilities=(odds / odds.sum())[[*classes]],
+        maps={layer: dict(zip(values[layer], maps[layer], strict=True)) for layer in values},
+        values=values,
+        nulls=nulls,
+        shares={layer: a.share for layer, a in attributions.items()},
+        errors={layer: float(a.error.max()) for layer, a in attributions.items()},
+        rows=_rows(provenance, classes, values, nulls),
+        provenance=provenance,
+    )
+
+
+@jax.jit
+def _outputs(net, normalise, levels):
+    return net(normalised(normalise, levels)[0])
+
+
+@functools.partial(jax.jit, static_argnames=("layers", "steps", "rule"))
+def _maps_and_attributions(net, normalise, levels, targets, own, everything, *, layers, steps, rule):
+    """Maps {layer: (k, h, w)} of concepts, and the Attribution {layer: (K, k + m)} of these and of null concepts."""
+    (x,) = normalised(normalise, levels)
+    maps = {layer: concept_map(net, x, layer=layer, concept=own[layer]) for layer in layers}
+    return maps, over_classes(attribution(layers, steps, rule))(net, x, targets, concepts=everything)
+
+
+def _rows(provenance, classes, values, nulls):
+    return corrected(
+        [
+            row(provenance, layer, name, k, float(found[i]), nulls[layer][name][:, i], found[[i]])
+            for layer, named in values.items()
+            for name, found in named.items()
+            for i, k in enumerate(classes)
+        ]
+    )
+
+
+def _indices(targets, categories):
+    """The classes' indices, each once."""
+    several = [targets] if isinstance(targets, str | SupportsIndex) else targets
+    if not len(several):
+        raise ValueError("There are no targets, expected names or indices of classes, or None for the top three.")
+    return tuple(dict.fromkeys(operator.index(find_class(one, categories)) for one in several))
+
+
+def _part(photograph, box):
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(photograph).resize(_SEEN, box=box))

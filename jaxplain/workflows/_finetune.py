@@ -1,0 +1,127 @@
+"""A network fine-tuned on a folder of one's own classes, with its learning curves and a record."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxplain import models
+from jaxplain.models import Model, Recipe, Track, Tuned, untracked
+from jaxplain.render import Curves, figure
+from jaxplain.weights_convert import save
+from jaxplain.workflows._files import json_writer, writing
+from jaxplain.workflows._result import Result
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FineTuned(Result):
+    """A fine-tuned model, and how it came about.
+
+    `tuned` has the history by epoch and the number of the epoch whose parameters the model has; `held_out` are the
+    files that were held out, below the folder of images, `count` is the number of all images, and `record` has all that
+    history.json says.
+    """
+
+    tuned: Tuned
+    held_out: tuple[str, ...]
+    count: int
+    record: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        tuned = self.tuned
+        return f"FineTuned({self._title()}, epoch {tuned.best + 1} of {len(tuned.history)} kept)"
+
+    @property
+    def model(self) -> Model:
+        """The model with the parameters of the kept epoch."""
+        return self.tuned.model
+
+    @property
+    def summary(self) -> str:
+        """How many classes and images there are."""
+        classes, held_out = len(self.model.spec.categories), len(self.held_out)
+        return f"{classes} classes, {self.count - held_out} images to train on, {held_out} held out"
+
+    @property
+    def phases(self) -> list[tuple[str, list[int]]]:
+        """[(name, numbers of its epochs from 0)] of the phases of training."""
+        names = [epoch.phase for epoch in self.tuned.history]
+        return [(name, [i for i, each in enumerate(names) if each == name]) for name in dict.fromkeys(names)]
+
+    def _panels(self) -> Sequence[Sequence[Curves]]:
+        return [[self._curves("loss", None), self._curves("accuracy", 1.05)]]
+
+    def _curves(self, quantity, top):
+        """A score by epoch, of both kinds of images."""
+        history = self.tuned.history
+        values = {
+            "training images": [getattr(epoch.training, quantity) for epoch in history],
+            "held-out images": [getattr(epoch.validation, quantity) for epoch in history],
+        }
+        parts = [(name, len(epochs)) for name, epochs in self.phases]
+        return Curves(quantity, values, "epoch", parts, ("epoch that is kept", self.tuned.best + 1), top)
+
+    def _title(self) -> str:
+        return f"{self.model.spec.name}: {self.summary}"
+
+    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Writes the model to a new or empty folder, with learning_curve.png and history.json, all or none.
+
+        `load(name, folder)` reads it. Returns what is in the folder.
+        """
+
+        def beside(folder):
+            json_writer(self.record)(folder / "history.json")
+            figure(self._panels(), title=self._title(), path=folder / "learning_curve.png")
+
+        folder = Path(path)
+        with writing(folder):
+            save(folder, self.model.parameters, self.model.record, beside)
+        return tuple(sorted(folder.iterdir()))
+
+
+def finetune(
+    model: Model,
+    folder: str | os.PathLike[str],
+    *,
+    epochs: int = 50,
+    all_layers: bool = False,
+    batch: int = 16,
+    rate: float = 0.001,
+    validation: float = 0.2,
+    patience: int = 5,
+    seed: int = 0,
+    track: Track = untracked,
+) -> FineTuned:
+    """The model with a classifier for the classes of a folder, which has a folder of images for each.
+
+    The classifier is trained for at most `epochs` epochs on batches of `batch` images, and with `all_layers` everything
+    after it, at a hundredth of the learning `rate`; each phase ends after `patience` epochs without a smaller loss on
+    the share `validation` of the images that is held out. All randomness is that of `seed`. ValueError as
+    `jaxplain.models.finetune` and `read_folder` have it.
+
+        finetune(load("efficientnet_lite0"), "pets").save("my_pets")         # pets/cat/*.jpg, pets/dog/*.jpg
+    """
+    recipe = models.checked_recipe(Recipe(validation, epochs, batch, rate, patience, all_layers))
+    examples = models.read_folder(folder, model.spec, track)
+    tuned = models.finetune(model, examples, recipe, key=jax.random.key(seed), track=track)
+    held_out = tuple(str(examples.files[row].relative_to(folder)) for row in tuned.held_out)
+    record = {
+        "model": model.spec.name,
+        "started_from": model.weights._asdict(),
+        "categories": list(examples.categories),
+        "recipe": recipe._asdict(),
+        "images": len(examples.labels),
+        "held_out": list(held_out),
+        "kept_epoch": tuned.best + 1,
+        "epochs": [_scores(epoch) for epoch in tuned.history],
+        "seed": seed,
+    }
+    return FineTuned(tuned, held_out, len(examples.labels), record)
+
+
+def _scores(epoch):
+    return {"phase": epoch.phase, "training": epoch.training._asdict(), "validation": epoch.validation._asdict()}

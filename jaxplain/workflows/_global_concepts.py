@@ -1,0 +1,158 @@
+"""What concepts count for in a class, over images of it."""
+
+import functools
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxplain._types import Rule, Test
+from jaxplain.models import Model, Track, find_class, normalised, untracked
+from jaxplain.stats import interval
+from jaxplain.target import one_hot
+from jaxplain.transform import batched
+from jaxplain.workflows._concept_rows import ConceptRow, bars, corrected, examples, row, title, writers
+from jaxplain.workflows._concepts import (
+    ByConcept,
+    ConceptOrFile,
+    Provenance,
+    attribution,
+    attribution_options,
+    by_concept,
+    checked,
+    stacked,
+)
+from jaxplain.workflows._images import LeftOut, Reading, image_name, images_in, read_batches
+from jaxplain.workflows._result import Result
+
+BATCH = 4  # images at a time
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GlobalConcepts(Result):
+    """Concepts of one class over N images: attributions `values` {layer: {concept: (N,)}}, and what they mean.
+
+    `nulls` {layer: {concept: (m, N)}} are the attributions of m random concepts, `predicted` (N,) the images' top
+    classes, `errors` the largest completeness errors by layer. A row of `rows` has the mean attribution with its
+    deviation, an interval of two standard errors, and its p values.
+    """
+
+    target: int
+    category: str
+    folder: str | None
+    images: tuple[str, ...]
+    predicted: np.ndarray
+    values: ByConcept
+    nulls: ByConcept
+    errors: dict[str, float]
+    rows: tuple[ConceptRow, ...]
+    provenance: Provenance
+
+    def __repr__(self) -> str:
+        concepts = ", ".join(self.provenance.concepts)
+        return f"GlobalConcepts({self.subject}: {concepts} at {', '.join(self.values)})"
+
+    @property
+    def subject(self) -> str:
+        """The class, and over how many images."""
+        return f"{self.category}: mean of {len(self.images)} images"
+
+    def _panels(self):
+        """A panel for each layer, and below them the concepts' own images."""
+        top = 1.15 * max(max(row.high, row.null_high) for row in self.rows) or 1.0
+        labels = {self.target: f"mean of {len(self.images)} images, ± 2 standard errors"}
+
+        def panel(layer):
+            return bars(f"at {layer}", [row for row in self.rows if row.layer == layer], labels, top)
+
+        return [[panel(layer) for layer in self.values], examples(self.provenance)]
+
+    def _title(self):
+        return title(self.subject, self.provenance)
+
+    def _writers(self):
+        facts = {
+            "folder": self.folder,
+            "class": {"index": self.target, "class": self.category},
+            "images": [self._image(i) for i in range(len(self.images))],
+        }
+        return writers(self.provenance, self.rows, {self.target: self.category}, self.errors, facts)
+
+    def _image(self, i):
+        values = {layer: {name: float(v[i]) for name, v in named.items()} for layer, named in self.values.items()}
+        return {"image": self.images[i], "predicted": int(self.predicted[i]), "values": values}
+
+
+def global_concepts(
+    model: Model,
+    images: Any,
+    concepts: ConceptOrFile | Sequence[ConceptOrFile],
+    target: str | SupportsIndex,
+    *,
+    steps: int = 50,
+    rule: Rule = "trapezoid",
+    test: Test = "welch",
+    skip_unreadable: bool = False,
+    left_out: LeftOut | None = None,
+    track: Track = untracked,
+) -> GlobalConcepts:
+    """What concepts count for in a class: the mean over N images of their attributions (N,), beside random concepts'.
+
+    `images` are a folder or a sequence of images of the class, which `target` names or numbers; `concepts` are what
+    fit_concept returns, or its files. Options are those of explain_concepts, and for unreadable files of fit_concept.
+
+        global_concepts(model, "photos/gongs", ["dots.concept", "checks.concept"], "gong")
+    """
+    provenance = checked(model, concepts, steps, rule, test)
+    k = operator.index(find_class(target, model.spec.categories))
+    reading = Reading(skip_unreadable, left_out, track)
+    files, predicted, attributions = _explained(model, provenance, images_in(images), k, reading)
+    values, nulls = by_concept(provenance, {layer: a.values for layer, a in attributions.items()})
+    return GlobalConcepts(
+        target=k,
+        category=model.spec.categories[k],
+        folder=os.fspath(images) if isinstance(images, str | os.PathLike) else None,
+        images=tuple(Path(image_name(file)).name for file in files),
+        predicted=predicted,
+        values=values,
+        nulls=nulls,
+        errors={layer: float(a.error.max()) for layer, a in attributions.items()},
+        rows=_rows(provenance, k, values, nulls),
+        provenance=provenance,
+    )
+
+
+def _explained(model, provenance, images, k, reading):
+    """The images that can be read, their predicted classes (N,), and {layer: Attribution of (N, k + m)}."""
+    _, concepts = stacked(provenance)
+    target, files, parts = one_hot(k, len(model.spec.categories)), [], []
+    for batch in read_batches(images, model.spec, BATCH, reading, "explaining"):
+        inputs = model.net, model.normalise, batch.levels, target, concepts
+        found = _attributions(*inputs, **attribution_options(provenance))
+        files += batch.images
+        parts.append(jax.tree.map(lambda a: np.asarray(a)[: len(batch.images)], found))  # noqa: B023
+    return files, *jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+@functools.partial(jax.jit, static_argnames=("layers", "steps", "rule"))
+def _attributions(net, normalise, levels, target, concepts, *, layers, steps, rule):
+    """The images' predicted classes (B,), and {layer: Attribution (B, k + m)}."""
+    X = normalised(normalise, levels)
+    explain = batched(attribution(layers, steps, rule))
+    targets = jnp.broadcast_to(target, (len(X), *target.shape))
+    return jnp.argmax(jax.vmap(net)(X), axis=-1), explain(net, X, targets, concepts=concepts)
+
+
+def _rows(provenance, k, values, nulls):
+    def one(layer, name, found):
+        mean, deviation, low, high = map(float, interval(found))
+        means, sample = nulls[layer][name].mean(axis=1), found.mean(keepdims=True)
+        return row(provenance, layer, name, k, mean, means, sample)._replace(deviation=deviation, low=low, high=high)
+
+    return corrected([one(layer, name, found) for layer, named in values.items() for name, found in named.items()])
