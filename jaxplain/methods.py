@@ -47,7 +47,7 @@ class Method(NamedTuple):
     source: str = ""
 
 
-def method(explain: Callable[..., Any] | Method, name: str | None = None) -> Method:
+def method(explain: Any, name: str | None = None) -> Method:
     """A row made of a function of one's own: explain(net, x, target, *, options) -> map, signed, of pixels.
 
     With an option `layer` it is taken for a map of a layer; what else it needs is read from its signature too. Give a
@@ -91,14 +91,14 @@ def with_options(row: Method, options: Mapping[str, Any]) -> Method:
         default = row.options[name]
         kinds = int | float if default is None or isinstance(default, float) else type(default)
         if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
-            kind = "number" if kinds == int | float else type(default).__name__
-            raise ValueError(f"{row.name}.{name} is {value!r}, but a {kind} is expected; the default is {default!r}.")
+            kind = "a number" if kinds == int | float else _KINDS[type(default)]
+            raise ValueError(f"{row.name}.{name} is {value!r}, but {kind} is expected; the default is {default!r}.")
     return row._replace(options={**row.options, **options})
 
 
 def smoothed(row: Method, samples: int, sigma: float) -> Method:
     """The row of the mean map over `samples` noisy images, sigma in units of x: SmoothGrad of the method."""
-    several = {"forward": f"samples * ({row.forward})", "backward": f"samples * ({row.backward})"}
+    several = {"forward": f"{samples} * ({row.forward})", "backward": f"{samples} * ({row.backward})"}
     explain = smooth(row.explain, samples=samples, sigma=sigma, chunk=1 if row.forward != "1" else 16)
     needs: tuple[Need, ...] = (*row.needs, *(("key",) if "key" not in row.needs else ()))
     options = {**row.options, "seed": row.options.get("seed", 0)}
@@ -123,6 +123,7 @@ def _row(explain: Callable[..., Any], output: Output, question: str, **facts: An
     return row._replace(output=output, question=question, **(known | facts))
 
 
+_KINDS = {bool: "True or False", int: "a whole number", str: "a name"}
 _NOT_SET = {"layer", "chunk", "normalise"}  # given otherwise, or changing no result, or the sign of what comes out
 _WHERE = "Which places of the layer raise the score"
 _NOISE = "Which pixels, seen or hidden, change the score"

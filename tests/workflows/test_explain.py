@@ -1,0 +1,143 @@
+"""workflows.explain in Python: the same maps as the command's, values that show and save themselves."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from compare import assert_close
+from PIL import Image
+
+import jaxplain as jp
+from jaxplain.models import Model, load
+from jaxplain.workflows import explain
+
+METHODS = ["grad_cam", "saliency", "integrated_gradients", "secam", "rise"]
+FEW = {"rise": {"samples": 40}, "integrated_gradients": {"steps": 3}}
+
+
+@pytest.fixture
+def model(tiny) -> Model:
+    return load("tiny", tiny)
+
+
+def test_command_and_python_give_the_same_maps(run, model, tiny, tmp_path):
+    arguments = [f"--method={name}" for name in METHODS]
+    arguments += ["--set", "rise.samples=40", "--set", "integrated_gradients.steps=3", "--target", "3"]
+    result = run("explain", "sample:chelsea", "--model=tiny", "--weights", tiny, *arguments, "--out", tmp_path)
+    assert (result.status, result.err) == (0, "")
+    answer = explain(model, "sample:chelsea", methods=METHODS, targets=[3], options=FEW)
+    with np.load(tmp_path / "chelsea.npz") as maps:
+        for name in METHODS:
+            np.testing.assert_array_equal(maps[f"{name}_3"], answer.maps[name][0])
+        np.testing.assert_array_equal(maps["segments"], answer.segments)
+
+
+def test_maps_are_the_librarys(model):
+    answer = explain(model, "sample:coffee", methods=["grad_cam", "rise"], targets=[1, 4], options=FEW)
+    x = model.prepare("sample:coffee")
+    for i, k in enumerate((1, 4)):
+        assert_close(answer.maps["grad_cam"][i], jp.grad_cam(model.net, x, model.target(k), layer="relu"), 1e-4)
+        direct = jp.rise(model.net, x, model.target(k), key=jax.random.key(0), samples=40)
+        assert_close(answer.maps["rise"][i], direct, 1e-4)
+    assert answer.classes == (1, 4)
+    assert answer.top()[0].index == int(np.argmax(answer.outputs))
+
+
+def test_a_seed_decides(model):
+    def maps(seed):
+        return explain(model, "sample:coffee", methods=["rise"], options={"rise": {"samples": 8, "seed": seed}}).maps
+
+    np.testing.assert_array_equal(maps(1)["rise"], maps(1)["rise"])
+    assert np.abs(maps(1)["rise"] - maps(2)["rise"]).max() > 0
+
+
+def test_a_record_is_repeated(run, model, tiny, tmp_path):
+    settings = ["--method", "rise", "--set", "rise.samples=20", "--set", "rise.seed=3", "--smooth", "2"]
+    run("explain", "sample:coffee", "--model=tiny", "--weights", tiny, *settings, "--out", tmp_path / "a")
+    record = tmp_path / "a" / "coffee.json"
+    result = run("explain", "--again", record, "--weights", tiny, "--out", tmp_path / "b")
+    assert (result.status, result.err) == (0, "")
+    with np.load(tmp_path / "a" / "coffee.npz") as one, np.load(tmp_path / "b" / "coffee.npz") as two:
+        assert one.files == two.files
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], two[name])
+    asked = json.loads(record.read_text())["asked"]
+    assert asked["options"] == {"rise": {"samples": 20, "seed": 3}}
+    for wrong in (["sample:coffee"], ["--method", "saliency"], ["--target", "3"]):
+        refused = run("explain", *wrong, "--again", record, "--out", tmp_path / "c")
+        assert (refused.status, "--again repeats a run" in refused.err) == (2, True)
+    record.write_text("{}")
+    assert "is no record of" in run("explain", "--again", record).err
+
+
+def test_several_layers_smoothing_and_functions_of_ones_own(model):
+    def ours(net, x, target):
+        return jnp.full(x.shape[:2], jnp.sum(target))
+
+    answer = explain(model, "sample:coffee", methods=["grad_cam"], layer=["relu", "conv"])
+    assert list(answer.maps) == ["grad_cam@relu", "grad_cam@conv"]
+    assert [m["layer"] for m in answer.record["methods"].values()] == ["relu", "conv"]
+    answer = explain(model, "sample:coffee", methods={"ours": ours, "cam": jp.hires_cam}, smooth=2)
+    assert list(answer.maps) == ["smooth_ours", "smooth_cam"]
+    np.testing.assert_array_equal(answer.maps["smooth_ours"], np.ones((1, 16, 16)))
+
+
+def test_a_value_shows_and_saves_itself(model, tmp_path):
+    answer = explain(model, "sample:chelsea", methods=["grad_cam"], targets=["tabby"])
+    assert repr(answer) == "Explanation('sample:chelsea': tabby, by grad_cam)"
+    assert len(repr(model)) < 100
+    figure = answer.figure()
+    assert isinstance(figure, Image.Image)
+    assert answer._repr_png_().startswith(b"\x89PNG")
+    files = answer.save(tmp_path / "x" / "cat")
+    assert [path.name for path in files] == ["cat.png", "cat.npz", "cat.json"]
+    assert [path.name for path in answer.save(tmp_path / "x" / "cat.svg")] == ["cat.svg", "cat.npz", "cat.json"]
+    assert "<svg" in (tmp_path / "x" / "cat.svg").read_text()
+    record = json.loads((tmp_path / "x" / "cat.json").read_text())
+    assert record["targets"][0]["class"] == "tabby"
+
+
+def test_several_images_and_failures(model, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    failures = []
+    found = explain(model, ["sample:coffee", str(bad), "sample:chelsea"], failed=lambda *f: failures.append(f))
+    assert [answer.image for answer in found] == ["sample:coffee", "sample:chelsea"]
+    assert [image for image, _ in failures] == [str(bad)]
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        explain(model, [str(bad)])
+
+
+def test_classes_come_first_and_long_methods_tell_of_themselves(model):
+    seen = []
+    explain(
+        model,
+        "sample:coffee",
+        methods=["rise"],
+        options={"rise": {"samples": 320}},
+        predicted=lambda image, answer: seen.append(answer.classes),
+        watch=lambda method, done, of: seen.append((method, done, of)),
+    )
+    assert isinstance(seen[0][0], int)
+    assert sorted(seen[1:]) == [("rise", done, 20) for done in range(1, 21)]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"methods": "grad_cam"}, r"methods is 'grad_cam', but a list"),
+        ({"methods": []}, "There are no methods"),
+        ({"methods": ["saliency"], "layer": "relu"}, "saliency explains the image and has no layer"),
+        ({"num_segments": 3}, "num_segments and segmenter are for methods of segments"),
+        ({"methods": ["fam"]}, "fam compares an image with another"),
+        ({"reference": "sample:coffee"}, "for methods that compare"),
+        ({"options": {"rise": {"samples": 3}}}, "options for rise, which is not among the methods"),
+        ({"methods": ["active_saliency"], "against": 3}, "active_saliency holds its target against all"),
+        ({"targets": [3], "against": 3}, "both the target and what it is held against"),
+    ],
+)
+def test_what_is_refused(model, options, says):
+    with pytest.raises(ValueError, match=says):
+        explain(model, "sample:coffee", **options)
