@@ -92,6 +92,11 @@ def checked(
     return Provenance(model.spec.name, model.weights, dict(zip(names, fitted, strict=True)), options)
 
 
+def class_name(model: Model, k: int) -> str:
+    """The name of a class, its number where classes have no names."""
+    return model.spec.categories[k] if model.spec.categories else str(k)
+
+
 def stacked(provenance: Provenance) -> tuple[dict[str, Concept], dict[str, Concept]]:
     """{layer: its concepts, stacked} and {layer: these and then all their null concepts}."""
 

@@ -1,7 +1,6 @@
 """Where concepts are seen in an image, and how much of each class's evidence they account for."""
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
@@ -24,6 +23,7 @@ from jaxplain.workflows._concepts import (
     attribution_options,
     by_concept,
     checked,
+    class_name,
     stacked,
 )
 from jaxplain.workflows._files import file_name
@@ -154,7 +154,7 @@ def _explain(model, provenance, concepts, targets, image):
         image=image_name(image),
         photograph=np.asarray(photo),
         box=model.placement(photo),
-        classes={k: model.spec.categories[k] for k in classes},
+        classes={k: class_name(model, k) for k in classes},
         probabilities=(odds / odds.sum())[[*classes]],
         maps={layer: dict(zip(values[layer], maps[layer], strict=True)) for layer in values},
         values=values,
@@ -195,7 +195,7 @@ def _indices(targets, categories):
     several = [targets] if isinstance(targets, str | SupportsIndex) else targets
     if not len(several):
         raise ValueError("There are no targets, expected names or indices of classes, or None for the top three.")
-    return tuple(dict.fromkeys(operator.index(find_class(one, categories)) for one in several))
+    return tuple(dict.fromkeys(find_class(one, categories) for one in several))
 
 
 def _part(photograph, box):

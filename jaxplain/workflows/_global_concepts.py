@@ -1,7 +1,6 @@
 """What concepts count for in a class, over images of it."""
 
 import functools
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from jaxplain.workflows._concepts import (
     attribution_options,
     by_concept,
     checked,
+    class_name,
     stacked,
 )
 from jaxplain.workflows._images import LeftOut, Reading, image_name, images_in, read_batches
@@ -110,13 +110,13 @@ def global_concepts(
         global_concepts(model, "photos/gongs", ["dots.concept", "checks.concept"], "gong")
     """
     provenance = checked(model, concepts, steps, rule, test)
-    k = operator.index(find_class(target, model.spec.categories))
+    k = find_class(target, model.spec.categories)
     reading = Reading(skip_unreadable, left_out, track)
     files, predicted, attributions = _explained(model, provenance, images_in(images), k, reading)
     values, nulls = by_concept(provenance, {layer: a.values for layer, a in attributions.items()})
     return GlobalConcepts(
         target=k,
-        category=model.spec.categories[k],
+        category=class_name(model, k),
         folder=os.fspath(images) if isinstance(images, str | os.PathLike) else None,
         images=tuple(Path(image_name(file)).name for file in files),
         predicted=predicted,
@@ -131,7 +131,8 @@ def global_concepts(
 def _explained(model, provenance, images, k, reading):
     """The images that can be read, their predicted classes (N,), and {layer: Attribution of (N, k + m)}."""
     _, concepts = stacked(provenance)
-    target, files, parts = one_hot(k, len(model.spec.categories)), [], []
+    (classes,) = jax.eval_shape(model.net, model.spec.image).shape
+    target, files, parts = one_hot(k, classes), [], []
     for batch in read_batches(images, model.spec, BATCH, reading, "explaining"):
         inputs = model.net, model.normalise, batch.levels, target, concepts
         found = _attributions(*inputs, **attribution_options(provenance))

@@ -12,7 +12,7 @@ from compare import assert_close
 from PIL import Image
 
 import jaxplain as jp
-from jaxplain import concepts, stats
+from jaxplain import concepts, stats, workflows
 from jaxplain.concepts import read, save
 from jaxplain.explain import Concept
 from jaxplain.models import load
@@ -116,6 +116,47 @@ def test_explaining_writes_what_the_library_computes(run, fitted, place):
     assert all(one["class"].split()[0] in done.out for one in record["classes"])
     with Image.open("out/photo_concepts.png") as figure:
         assert figure.size[0] == pytest.approx(3 * 416, abs=10)  # photograph, dots, stripes
+
+
+def same(value, path, folder):
+    """Whether saving the workflow's value writes what the command has written to the last bit, and its rows."""
+    suffixes = (".png", ".csv", ".json")
+    assert value.save(folder / "again") == tuple(folder / f"again{suffix}" for suffix in suffixes)
+    rows = json.loads(path.with_suffix(".json").read_text())["attributions"]
+    assert rows == [row._asdict() for row in value.rows]
+    for suffix in suffixes:
+        assert (folder / f"again{suffix}").read_bytes() == path.with_suffix(suffix).read_bytes()
+    return True
+
+
+def test_a_concept_is_fitted_as_by_the_workflow(fitted, place):
+    ours = workflows.fit_concept(load("tiny", "tiny"), "dots", "dots", "random", layers=LAYERS, nulls=5)
+    assert_close((ours.concepts, ours.nulls), (fitted["dots"].concepts, fitted["dots"].nulls), 0)
+    save("ours.concept", ours)
+    assert (place / "ours.concept").read_bytes() == (place / "dots.concept").read_bytes()
+
+
+def test_explanations_are_those_of_the_workflow(run, fitted, place):
+    files, options = ["dots.concept", "stripes.concept"], ["--weights", "tiny", "--steps", 4]
+    done = run("concept", "explain", "dots/000.png", "stripes/001.png", *options, "--concepts", *files)
+    assert done.status == 0, done.err
+    model, images = load("tiny", "tiny"), ["dots/000.png", "stripes/001.png"]
+    found = workflows.explain_concepts(model, images, files, steps=4)
+    assert len(found) == 2
+    assert same(found[0], place / "out/000_concepts.json", place)
+    assert same(found[1], place / "out/001_concepts.json", place)
+    one = workflows.explain_concepts(model, images[1], [fitted["dots"], files[1]], steps=4)
+    assert_close((one.maps, one.values, one.nulls), (found[1].maps, found[1].values, found[1].nulls), 0)
+
+
+def test_concepts_of_a_class_are_those_of_the_workflow(run, fitted, place):
+    (place / "stripes" / "note.txt").write_text("no image")
+    options = "--weights", "tiny", "--target", 5, "--steps", 4, "--skip-unreadable"
+    done = run("concept", "global", "stripes", *options, "--concepts", "dots.concept")
+    assert done.status == 0, done.err
+    assert "left out: stripes/note.txt" in done.err
+    found = workflows.global_concepts(load("tiny", "tiny"), "stripes", "dots.concept", 5, steps=4, skip_unreadable=True)
+    assert same(found, place / "out/concepts_5.json", place)
 
 
 def test_the_top_three_are_explained_and_a_map_shows_its_concept(run, fitted, place):

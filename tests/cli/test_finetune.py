@@ -10,7 +10,7 @@ import pytest
 from compare import assert_close
 from PIL import Image
 
-import jaxplain as jp
+from jaxplain import workflows
 from jaxplain.models import Recipe, finetune, load, read_folder, sample
 from jaxplain.weights_convert import restore
 
@@ -97,9 +97,7 @@ def test_writes_the_model_the_record_and_the_curves(done):
         assert picture.width == 2 * 416
 
 
-def test_all_layers_are_trained_and_the_curves_are_the_historys(run, folder, tiny, monkeypatch, tmp_path):
-    figures, figure = [], jp.figure
-    monkeypatch.setattr(jp, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+def test_all_layers_are_trained_as_by_the_workflow(run, folder, tiny, tmp_path):
     arguments = folder / "textures", "--model", "tiny", "--weights", tiny, "--out", tmp_path / "all"
     status, out, err = run("finetune", *arguments, "--all", "--epochs", 6, "--seed", 5, "--rate", 0.1)
     assert (status, err) == (0, "")
@@ -108,14 +106,17 @@ def test_all_layers_are_trained_and_the_curves_are_the_historys(run, folder, tin
     assert [epoch["phase"] for epoch in epochs] == ["classifier"] * 6 + ["all layers"] * 6
     assert epochs[-1]["training"]["loss"] < epochs[5]["training"]["loss"]
     assert (history["seed"], history["kept_epoch"]) == (5, 12)
-    ((loss, accuracy),) = figures[0]
-    assert loss.values["training images"] == [epoch["training"]["loss"] for epoch in epochs]
-    assert accuracy.values["held-out images"] == [epoch["validation"]["accuracy"] for epoch in epochs]
-    assert loss.parts == [("classifier", 6), ("all layers", 6)]
-    assert loss.mark == ("epoch that is kept", 12)
     assert [row[:2] for row in cells(out)[::2]] == [["classifier", "6 of 12"], ["all layers", "12 of 12 (kept)"]]
     before, after = restore(tiny)[0], restore(tmp_path / "all")[0]
     assert 1e-4 < np.abs(before["conv"]["kernel"] - after["conv"]["kernel"]).max() < 0.1
+    options = {"all_layers": True, "epochs": 6, "seed": 5, "rate": 0.1}
+    tuned = workflows.finetune(load("tiny", tiny), folder / "textures", **options)
+    assert json.loads(json.dumps(tuned.record)).items() <= history.items()
+    assert_close(tuned.model.net.args[0]["params"], after, 0)
+    tuned.save(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "history.json").read_text()) == history
+    for name in ("learning_curve.png", "model.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
 
 
 def test_the_printed_command_explains(run, done, folder, monkeypatch, tmp_path):
@@ -187,7 +188,7 @@ def test_a_full_place_gets_no_part_of_the_result(run, folder, monkeypatch, tmp_p
     def full(*args, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(jp, "figure", full)
+    monkeypatch.setattr("jaxplain.workflows._finetune.figure", full)
     arguments = folder / "textures", "--weights", folder / "small", "--out", tmp_path / "out", "--epochs", 1
     status, out, err = run("finetune", *arguments)
     assert (status, out) == (2, "")
@@ -199,7 +200,7 @@ def test_an_interruption_leaves_nothing(run, folder, monkeypatch, tmp_path):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jp, "figure", interrupted)
+    monkeypatch.setattr("jaxplain.workflows._finetune.figure", interrupted)
     arguments = folder / "textures", "--weights", folder / "small", "--out", tmp_path / "out", "--epochs", 1
     status, out, err = run("finetune", *arguments)
     assert status == 130
