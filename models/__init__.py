@@ -16,7 +16,7 @@ from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, Published, architecture
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
-from jaxplain.models._training import Track, Trained, cross_entropy, train
+from jaxplain.models._training import Track, Trained, cross_entropy, train, untracked
 from jaxplain.models._vgg import vgg16
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "sample",
     "samples",
     "train",
+    "untracked",
     "vgg16",
     "way_to",
 ]

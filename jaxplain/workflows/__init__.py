@@ -2,3 +2,11 @@
 
 Each returns a frozen value that shows itself in notebooks, has a figure, and saves its files, all or none.
 """
+
+from jaxplain.workflows._retrieve import Match, Retrieval, retrieve
+
+__all__ = [
+    "Match",
+    "Retrieval",
+    "retrieve",
+]

@@ -1,0 +1,90 @@
+"""Images given to workflows: a folder or a sequence, in batches, and what is said of those that cannot be read."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxplain.models import Batch, Spec, Track, batches
+
+LeftOut = Callable[[Any, Exception], None]
+
+_READ_AT_ONCE = 32  # images
+_NAMED = 5  # unreadable images of an error message
+
+
+class Reading(NamedTuple):
+    """How images are read: whether to leave out unreadable ones, who hears of each of them, and the progress."""
+
+    skip_unreadable: bool
+    left_out: LeftOut | None
+    track: Track
+
+
+def image_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The visible files of a folder in alphabetical order; ValueError where there are none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise ValueError(f"{folder} {what}, but a folder of images is expected: check the path.")
+    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not found:
+        raise ValueError(f"There are no images in {folder}: check the path.")
+    return found
+
+
+def images_in(images: Any) -> Sequence[Any]:
+    """The files of a folder, or the images of a sequence; ValueError where there are none."""
+    if isinstance(images, str | os.PathLike):
+        return image_files(images)
+    if not len(images):
+        raise ValueError("There are no images in what was given, expected a folder or a sequence of images.")
+    return images
+
+
+def image_name(image: Any) -> str:
+    """What an image is called: its path as it was given, or "image" where it has none."""
+    path = image if isinstance(image, str | os.PathLike) else getattr(image, "filename", "")
+    return os.fspath(path) or "image"
+
+
+def read_batches(images: Sequence[Any], spec: Spec, size: int, reading: Reading, title: str) -> Iterator[Batch]:
+    """The images in batches, as jaxplain.models.batches gives them, without those that cannot be read.
+
+    Unless these are to be skipped, the first of them ends the batches; the others are only tried to be read, and
+    a ValueError names them all.
+    """
+    failures, kept = [], 0
+
+    def failed(image: Any, error: Exception) -> None:
+        failures.append((image, error))
+
+    with closing(batches(reading.track(images, title), spec, size, failed=failed)) as found:
+        for batch in found:
+            kept += len(batch.images)
+            if reading.skip_unreadable or not failures:
+                yield batch
+    if failures and not (reading.skip_unreadable and kept):
+        raise _unreadable(failures, len(images))
+    for image, error in failures:
+        if reading.left_out is not None:
+            reading.left_out(image, error)
+
+
+def read_levels(images: Any, spec: Spec, reading: Reading) -> np.ndarray:
+    """The levels (N, S, S, 3) uint8 of a folder's files or of a sequence's images, those that can be read."""
+    title = f"reading {images}" if isinstance(images, str | os.PathLike) else "reading"
+    found = read_batches(images_in(images), spec, _READ_AT_ONCE, reading, title)
+    return np.concatenate([batch.levels[: len(batch.images)] for batch in found])
+
+
+def _unreadable(failures, count):
+    names = [image_name(image) for image, _ in failures]
+    others = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    return ValueError(
+        f"{len(names)} of {count} files cannot be used as images, {', '.join(names[:_NAMED])}{others}: remove them, or "
+        f"leave them out with skip_unreadable (--skip-unreadable); of the first, {failures[0][1]}"
+    )
