@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from jaxplain import workflows
 from jaxplain.cli.common import Layer, ModelName, Out, Skip, WeightsPath, bars, check_out, spare, stems
 from jaxplain.cli.errors import say, told
 from jaxplain.cli.tables import show
@@ -32,6 +31,7 @@ def retrieve(
     gallery (.csv) and a record (.json); with --explain the figure has feature activation maps. The query's own file is
     left out.
     """
+    from jaxplain import workflows
     from jaxplain.models import load
 
     path = out / f"{stems([query])[0]}_matches"
