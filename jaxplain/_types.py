@@ -13,6 +13,21 @@ Normalisation = Literal["minmax", "sum", "l2", "softmax", "none"]
 Convention = Literal["captum", "pytorch_grad_cam"]
 MeasuredBy = Literal["ablation", "gradient"]
 Test = Literal["welch", "permutation"]
+Segmenter = Literal["slic", "quickshift", "felzenszwalb"]
+Fill = Literal["black", "white", "grey", "blur"]
+Metric = Literal[
+    "deletion",
+    "insertion",
+    "allegiance",
+    "allegiance_white",
+    "average_drop",
+    "increase_in_confidence",
+    "pointing_game",
+    "energy_in_box",
+    "max_sensitivity",
+    "infidelity",
+    "randomisation",
+]
 
 
 @runtime_checkable

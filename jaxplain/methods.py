@@ -124,7 +124,12 @@ def _row(explain: Callable[..., Any], output: Output, question: str, **facts: An
 
 
 _KINDS = {bool: "True or False", int: "a whole number", str: "a name"}
-_NOT_SET = {"layer", "chunk", "normalise"}  # given otherwise, or changing no result, or the sign of what comes out
+_NOT_SET = {
+    "layer",
+    "chunk",
+    "normalise",
+    "rectify",
+}  # given otherwise, or changing no result, or the sign of what comes out
 _WHERE = "Which places of the layer raise the score"
 _NOISE = "Which pixels, seen or hidden, change the score"
 _ROWS = (

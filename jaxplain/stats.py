@@ -18,6 +18,7 @@ from jaxplain._types import Test
 Numbers = np.ndarray | np.generic
 
 _ARRANGEMENTS = 10_000  # of labels, in a permutation test
+_DRAWN_AT_ONCE = 100  # bootstrap samples in memory
 
 
 class Interval(NamedTuple):
@@ -75,6 +76,25 @@ def interval(values: ArrayLike) -> Interval:
     mean, deviation = values.mean(axis=0), values.std(axis=0)
     reach = 2 * deviation / np.sqrt(len(values))
     return Interval(mean, deviation, np.maximum(mean - reach, 0), mean + reach)
+
+
+def bootstrap_interval(
+    values: ArrayLike, *, share: float = 0.95, draws: int = 2000, seed: int = 0
+) -> tuple[Numbers, Numbers]:
+    """The ends (...) of the percentile bootstrap interval of the mean of values (N, ...) over images, N at least 2.
+
+    They are percentiles of the means of `draws` times N images, drawn with replacement.
+
+    Efron, Tibshirani, "An Introduction to the Bootstrap", 1993.
+    """
+    from scipy.stats import bootstrap
+
+    values = np.asarray(values, np.float64)
+    if len(values) < 2:
+        raise ValueError(f"There are values {values.shape}, but (N, ...) with N of at least 2 images are expected.")
+    options = {"confidence_level": share, "n_resamples": draws, "method": "percentile", "batch": _DRAWN_AT_ONCE}
+    found = bootstrap((values,), np.mean, axis=0, random_state=np.random.default_rng(seed), **options)
+    return found.confidence_interval.low, found.confidence_interval.high
 
 
 def null_band(null_values: ArrayLike, share: float = 0.95) -> tuple[Numbers, Numbers]:

@@ -19,6 +19,7 @@ from jaxplain.cli.explain import explain
 from jaxplain.cli.fetch import fetch
 from jaxplain.cli.finetune import finetune
 from jaxplain.cli.layers import layers
+from jaxplain.cli.methods import methods
 from jaxplain.cli.models import models
 from jaxplain.cli.retrieve import retrieve
 from jaxplain.weights_convert import cache_folder
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (explain, evaluate, retrieve, layers, models, fetch, convert, finetune):
+for command in (explain, evaluate, retrieve, methods, layers, models, fetch, convert, finetune):
     app.command()(command)
 app.add_typer(concept, name="concept")
 

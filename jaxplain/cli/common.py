@@ -1,7 +1,6 @@
 """What the commands that go through images share: options, checks before the work, a bar and a report."""
 
 import ast
-import difflib
 import itertools
 import os
 import sys
@@ -11,17 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from jaxplain.cli.errors import fail, say, writing
-from jaxplain.cli.methods import at_a_layer
 
 if TYPE_CHECKING:
     from jaxplain.models import Track
     from jaxplain.workflows import Watch
 
-Images = Annotated[list[str] | None, typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")]
 ModelName = Annotated[str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")]
 WeightsPath = Annotated[
     Path | None,
@@ -35,19 +32,6 @@ Layer = Annotated[
 ]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that are no images, and say which.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")]
-
-
-def check_layer(model: Any, layer: str, methods: Iterable[str]) -> str:
-    """The layer, if there is one of that name and the methods can make maps of it; ValueError otherwise."""
-    import jaxplain as jp
-
-    sites, listed = jp.layers(model.net, model.spec.image), f"`jaxplain layers {model.spec.name}` lists them"
-    if layer not in sites:
-        near = difflib.get_close_matches(layer, sites, cutoff=0.4) or list(sites)[-3:]
-        raise ValueError(f"There is no layer {layer!r}; near are {', '.join(near)}, and {listed}.")
-    if len(sites[layer].shape) != 3 and any(map(at_a_layer, methods)):
-        raise ValueError(f"Layer {layer!r} has no height and width to make a map of; choose another, {listed}.")
-    return layer
 
 
 def check_out(out: Path) -> None:
@@ -156,44 +140,6 @@ def _value(text):
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def files(folder: Path) -> list[Path]:
-    """The visible files of a folder in alphabetical order; ValueError where there are none."""
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "is not there"
-        raise ValueError(f"{folder} {what}, but a folder of images is expected: check the path.")
-    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not found:
-        raise ValueError(f"There are no images in {folder}: check the path.")
-    return found
-
-
-def picture_of(spec: Any) -> Callable[[Path], np.ndarray]:
-    """The function from a file to the picture (S, S, 3) uint8 that the network sees of it."""
-    from jaxplain.models import levels
-
-    return lambda path: levels(path, spec)
-
-
-def readable(folder: Path, read: Callable[[Path], Any], skip: bool, track: "Track") -> list[Any]:
-    """read(path) for each file of a folder; those that are no images are told of, and an error unless skip."""
-    paths, found, unreadable = files(folder), [], {}
-    for path in track(paths, f"reading {folder}"):
-        try:
-            found.append(read(path))
-        except (ValueError, OSError) as error:
-            unreadable[path] = error
-    if unreadable and not (skip and found):
-        first, names = next(iter(unreadable.values())), [str(path) for path in unreadable]
-        more = f" and {len(names) - 5} more" * (len(names) > 5)
-        raise ValueError(
-            f"{len(names)} of {len(paths)} files cannot be used as images, {', '.join(names[:5])}{more}: remove them, "
-            f"or leave them out with --skip-unreadable; of the first, {first}"
-        )
-    for path, error in unreadable.items():
-        say(f"left out: {error if str(path) in str(error) else f'{path}: {error}'}")
-    return found
 
 
 def report(failures: Sequence[tuple[str, Exception]], count: int, done: str) -> None:

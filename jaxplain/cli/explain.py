@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from jaxplain.cli.common import (
-    Images,
     ModelName,
     Out,
     WeightsPath,
@@ -24,7 +23,9 @@ from jaxplain.methods import METHODS
 
 
 def explain(
-    images: Images = None,
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")
+    ] = None,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
     method: Annotated[

@@ -4,26 +4,38 @@ Each returns a frozen value that shows itself in notebooks, has a figure, and sa
 """
 
 from jaxplain.workflows._concepts import fit_concept
+from jaxplain.workflows._evaluate import evaluate
+from jaxplain.workflows._evaluation import Evaluation, Outcome, Summary
 from jaxplain.workflows._explain import Watch, answers, ask, explain
 from jaxplain.workflows._explain_concepts import ConceptExplanation, concept_explainer, explain_concepts
 from jaxplain.workflows._explanation import Explanation
 from jaxplain.workflows._finetune import FineTuned, finetune
 from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
+from jaxplain.workflows._measures import MEASURES
+from jaxplain.workflows._retrieve import Match, Retrieval, retrieve
 from jaxplain.workflows._running import computing
 
 __all__ = [
+    "MEASURES",
     "ConceptExplanation",
+    "Evaluation",
     "Explanation",
     "FineTuned",
     "GlobalConcepts",
+    "Match",
+    "Outcome",
+    "Retrieval",
+    "Summary",
     "Watch",
     "answers",
     "ask",
     "computing",
     "concept_explainer",
+    "evaluate",
     "explain",
     "explain_concepts",
     "finetune",
     "fit_concept",
     "global_concepts",
+    "retrieve",
 ]

@@ -10,18 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxplain._loops import watched
+from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
-from jaxplain.methods import METHODS, Method, method, named, smoothed, with_options
+from jaxplain.methods import Method, smoothed, with_options
 from jaxplain.models import Model, decoded, find_class, levels, normalised, open_image
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
-from jaxplain.workflows._checks import check_layer
 from jaxplain.workflows._explanation import Explanation, Reference
+from jaxplain.workflows._layers import checked_layer
+from jaxplain.workflows._methods import Methods, rows
 from jaxplain.workflows._running import interruptible
-from jaxplain.workflows._segments import Segmenter, segment_options, segmented
+from jaxplain.workflows._segments import segmented, static_count
 
-Methods = Sequence[str | Method] | Mapping[str, Any]
 Watch = Callable[[str, int, int], None]
 
 LONG = 200  # passes from which on a method tells how far it is
@@ -107,20 +108,20 @@ def ask(
     reference: Any = None,
 ) -> Question:
     """The question that `explain` puts, checked; `answers` applies it to images."""
-    rows = chosen(methods, options or {})
+    asked = chosen(methods, options or {})
     at = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer or [model.spec.cam_layer]))
-    _check_options(rows, layer, num_segments, segmenter, reference, against)
+    _check_options(asked, layer, num_segments, segmenter, reference, against)
     for name in at:
-        check_layer(model, name, rows)
+        checked_layer(model, name, spatial=any("layer" in row.needs for row in asked))
     if smooth is not None:
         sigma = NOISE * float(np.mean(1 / np.asarray(model.spec.std)))
-        rows = [smoothed(row, smooth, sigma) for row in rows]
+        asked = [smoothed(row, smooth, sigma) for row in asked]
     classes = None if targets is None else tuple(dict.fromkeys(find_class(t, model.spec.categories) for t in targets))
     opposed = None if against is None else find_class(against, model.spec.categories)
     if classes is not None and opposed in classes:
         raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
     settings = {
-        "methods": list(methods),
+        "methods": [methods] if isinstance(methods, str) else list(methods),
         "options": {name: dict(values) for name, values in (options or {}).items()},
         "targets": None if classes is None else list(classes),
         "against": opposed,
@@ -132,7 +133,7 @@ def ask(
     }
     return Question(
         model,
-        _placed(rows, at),
+        _placed(asked, at),
         at,
         classes,
         opposed,
@@ -145,20 +146,13 @@ def ask(
 
 def chosen(methods: Methods, options: Mapping[str, Mapping[str, Any]]) -> list[Method]:
     """The rows of methods, with their options; ValueError for options of a method that is not asked for."""
-    if isinstance(methods, str):
-        raise ValueError(f"methods is {methods!r}, but a list of names is expected: [{methods!r}].")
-    if isinstance(methods, Mapping):
-        rows = [method(f, name) for name, f in methods.items()]
-    else:
-        rows = [row if isinstance(row, Method) else named(row) for row in dict.fromkeys(methods)]
-    if not rows:
-        raise ValueError(f"There are no methods, but one or more of {', '.join(METHODS)} are expected.")
-    unused = [name for name in options if name not in {row.name for row in rows}]
+    found = rows(methods)
+    unused = [name for name in options if name not in found]
     if unused:
         raise ValueError(
             f"There are options for {unused[0]}, which is not among the methods: add it, or leave them out."
         )
-    return [with_options(row, options.get(row.name, {})) for row in rows]
+    return [with_options(row, options.get(name, {})) for name, row in found.items()]
 
 
 def _placed(rows, at):
@@ -269,7 +263,7 @@ def _extra(question, seen):
     segments = None
     if any("segments" in row.needs for row, _ in question.rows.values()):
         segments = segmented(np.float32(seen) / np.float32(255), question.segmenter, question.num_segments)
-        extra["segments"] = segment_options(segments)
+        extra["segments"] = {"segments": segments, "num_segments": static_count(segments)}
     if question.reference is not None:
         extra["reference"] = question.reference.embeddings
     return extra, segments

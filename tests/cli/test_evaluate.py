@@ -17,10 +17,10 @@ from PIL import Image
 
 import jaxplain as jp
 from jaxplain import metrics
-from jaxplain.cli.evaluation import bootstrap
-from jaxplain.cli.measures import MEASURES, Case, blurred, mapped
-from jaxplain.cli.methods import METHODS
+from jaxplain.methods import METHODS
 from jaxplain.models import load
+from jaxplain.workflows import MEASURES, _result
+from jaxplain.workflows._measures import blurred
 
 WRITTEN = ["evaluation.csv", "evaluation.json", "evaluation.png"]
 
@@ -52,8 +52,8 @@ def evaluate(run, tiny, tmp_path):
 @pytest.fixture
 def figures(monkeypatch):
     """The rows of panels of every figure that is drawn."""
-    drawn, figure = [], jp.figure
-    monkeypatch.setattr(jp, "figure", lambda rows, **options: drawn.append(rows) or figure(rows, **options))
+    drawn, figure = [], _result.figure
+    monkeypatch.setattr(_result, "figure", lambda rows, **options: drawn.append(rows) or figure(rows, **options))
     return drawn
 
 
@@ -149,14 +149,6 @@ def test_noise_follows_no_network(evaluate, photos):
     assert scores["max_sensitivity"]["value"] == 0
 
 
-def test_maps_of_a_layer_are_rectified_before_they_are_upsampled():
-    case = Case(*[None] * 9)._replace(pixels=np.zeros((4, 4, 3), np.float32))
-    raw = np.array([[-8.0, 0.0], [0.0, 4.0]], np.float32)
-    heat = mapped(lambda *_: jax.numpy.asarray(raw), True)(case).heat
-    assert_close(heat[:, 3], np.array([0, 1, 3, 4], np.float32))
-    assert_close(heat[0], np.zeros(4, np.float32))
-
-
 def test_record_says_what_was_done(evaluate, tiny, photos):
     result, record = evaluate(*photos[:2], method=["grad_cam", "saliency"], target=["espresso"])
     assert result.status == 0
@@ -210,13 +202,6 @@ def test_table_values_and_curves_agree(evaluate, photos, figures, tmp_path):
     assert written(tmp_path) == WRITTEN
 
 
-def test_bootstrap_interval_is_that_of_the_mean():
-    values = np.random.default_rng(1).normal(3, 2, (400, 1))
-    low, high = bootstrap(np.concatenate([values, -values], axis=1)).T[0]
-    half = 1.96 * values.std() / 20
-    assert [low, high] == pytest.approx([values.mean() - half, values.mean() + half], abs=0.1 * half)
-
-
 def test_one_image_has_no_interval_and_values_alone_no_figure(evaluate, photos, figures, tmp_path):
     result, record = evaluate(photos[0])
     assert (result.status, result.err) == (0, "")
@@ -244,19 +229,6 @@ def test_fill_is_of_both(evaluate, tiny, photos, fill, level):
     assert record["conventions"]["fill of deletion"] == record["conventions"]["start of insertion"] == fill
 
 
-def test_blur():
-    pixels = np.random.default_rng(0).random((224, 224, 3), np.float32)
-    result = np.asarray(blurred(pixels))
-    for row, column in ((100, 50), (0, 223)):
-        total = weight = 0
-        for i in range(max(0, row - 5), min(224, row + 6)):
-            for j in range(max(0, column - 5), min(224, column + 6)):
-                w = np.exp(-((i - row) ** 2 + (j - column) ** 2) / 50)
-                total, weight = total + w * pixels[i, j], weight + w
-        assert_close(result[row, column], (total / weight).astype(np.float32), 1e-5)
-    assert_close(blurred(np.ones((30, 30, 3), np.float32)), np.ones((30, 30, 3), np.float32))
-
-
 def spot(net, x, target):
     """3 in row 3 and column 5, rows 6 to 8 and columns 18 to 20 of the photographs, and 1 in row 10 and column 2."""
     return jax.numpy.zeros((16, 16)).at[3, 5].set(3.0).at[10, 2].set(1.0)
@@ -273,7 +245,7 @@ def spot(net, x, target):
     ],
 )
 def test_the_box_is_in_pixels_of_the_photograph(evaluate, monkeypatch, photos, box, hits, energy):
-    monkeypatch.setitem(METHODS, "saliency", spot)
+    monkeypatch.setitem(METHODS, "saliency", METHODS["saliency"]._replace(explain=spot))
     result, record = evaluate(photos[0], method=["saliency"], metric=BOXES, box=[box])
     assert (result.status, result.err) == (0, "")
     assert [record["summary"]["saliency"][name]["mean"] for name in BOXES] == pytest.approx([hits, energy])
@@ -288,7 +260,7 @@ def test_everything_is_compiled_once(evaluate, monkeypatch, photos):
 
     for name in ("deletion", "max_sensitivity"):
         monkeypatch.setattr(metrics, name, counted(name, getattr(metrics, name)))
-    monkeypatch.setitem(METHODS, "gradient", counted("gradient", jp.gradient))
+    monkeypatch.setitem(METHODS, "gradient", METHODS["gradient"]._replace(explain=counted("gradient", jp.gradient)))
     metric, fill = ["deletion", "max_sensitivity"], ["blur"]  # which no other test deletes with
     result, _ = evaluate(*photos, method=["gradient", "random"], metric=metric, fill=fill)
     assert result.status == 0
@@ -318,7 +290,8 @@ def test_all_images_fail(evaluate, tmp_path):
 
 
 def test_a_map_that_is_not_finite_is_no_result(evaluate, monkeypatch, photos, tmp_path):
-    monkeypatch.setitem(METHODS, "saliency", lambda net, x, target: jax.numpy.full((16, 16), np.nan))
+    row = METHODS["saliency"]._replace(explain=lambda net, x, target: jax.numpy.full((16, 16), np.nan))
+    monkeypatch.setitem(METHODS, "saliency", row)
     result, record = evaluate(photos[0], method=["saliency"])
     assert (result.status, record) == (2, None)
     assert result.err == "jaxplain: The map of saliency has values that are not finite, and cannot be measured.\n"
@@ -347,7 +320,7 @@ def test_all_files_or_none(evaluate, monkeypatch, photos, tmp_path, error, statu
     def fails(*args, **options):
         raise error
 
-    monkeypatch.setattr(jp, "figure", fails)
+    monkeypatch.setattr(_result, "figure", fails)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "evaluation.csv").write_text("an earlier result")
     result, _ = evaluate(photos[0], method=["random"], metric=["deletion"])
@@ -378,6 +351,9 @@ CASES = {
     "box turned": (f"{PHOTO} --metric energy_in_box --box 9,2,3,4", "9,2,3,4, which is not in", "LEFT < RIGHT"),
     "box of nan": (f"{PHOTO} --metric energy_in_box --box nan,2,3,4", "nan,2,3,4, which is not in the image"),
     "box unseen": (f"{PHOTO} --metric energy_in_box --box 0,0,30,30", "no pixel of the part", "125,25,475,375"),
+    "no reference": (f"{PHOTO} --method fam", "a reference, which is not given", "add --reference IMAGE"),
+    "reference for nothing": (f"{PHOTO} --reference {PHOTO}", "--reference is for the method fam", "--method fam"),
+    "segmenter": (f"{PHOTO} --method secam --segmenter slick", "no segmenter 'slick'", "slic"),
     "out is a file": (f"{PHOTO} --out text", "text cannot be written to", "--out"),
     "out refused": (f"{PHOTO} --out /proc/out", "/proc/out cannot be written to", "--out"),
     "out over the photograph": ("evaluation.png --out .", "evaluation.png is one of the images", "--out"),
@@ -400,6 +376,17 @@ def test_mistakes_are_told_in_one_sentence(run, monkeypatch, tmp_path, arguments
 def test_help_names_every_option_method_metric_and_convention(run):
     status, out, err = run("evaluate", "--help")
     assert (status, err) == (0, "")
-    options = "--model", "--weights", "--method", "--metric", "--layer", "--target", "--fill", "--box", "--out"
-    for word in (*options, *METHODS, "random", *MEASURES, "softmax", "black", "blur"):
+    options = (
+        "--model",
+        "--weights",
+        "--method",
+        "--metric",
+        "--layer",
+        "--target",
+        "--fill",
+        "--box",
+        "--reference",
+        "--out",
+    )
+    for word in (*options, *METHODS, *MEASURES, "softmax", "black", "blur"):
         assert word in out

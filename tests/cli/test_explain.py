@@ -200,7 +200,7 @@ def test_secam_is_the_librarys_in_segments_that_are_drawn(run, monkeypatch, tiny
     np.testing.assert_array_equal(maps["segments"], expected)
     assert record["methods"]["secam"] == {
         "layer": "relu",
-        "options": {"rectify": True},
+        "options": {},
         "segmenter": segmenter,
         "segments": expected.max() + 1,
     }

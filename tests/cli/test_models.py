@@ -42,7 +42,7 @@ def test_help_names_the_commands_and_a_first_step(run, arguments):
 
 
 def test_help_of_explain_names_every_option_and_method(run):
-    from jaxplain.cli.methods import METHODS
+    from jaxplain.methods import METHODS
 
     status, out, err = run("explain", "--help")
     assert (status, err) == (0, "")

@@ -11,8 +11,10 @@ from PIL import Image
 from skimage import data
 
 import jaxplain as jp
+from jaxplain import workflows
 from jaxplain.models import load
 from jaxplain.similarity import normalised
+from jaxplain.workflows import _result
 
 NAMES = ("chelsea", "coffee", "astronaut", "rocket", "moon")
 
@@ -65,8 +67,8 @@ def test_the_ranking_is_that_of_the_embeddings(run, place, name):
 
 
 def test_maps_are_on_both_sides_of_each_pair(run, monkeypatch, place):
-    figures, figure = [], jp.figure
-    monkeypatch.setattr(jp, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
+    figures, figure = [], _result.figure
+    monkeypatch.setattr(_result, "figure", lambda rows, **options: figures.append(rows) or figure(rows, **options))
     done = retrieve(run, "--explain", "--top", 2)
     assert (done.status, done.err) == (0, "")
     record = json.loads((place / "out/query_matches.json").read_text())
@@ -130,3 +132,12 @@ def test_missing_query(run, place):
     done = retrieve(run, query="nix.jpg")
     assert (done.status, done.err.count("\n")) == (2, 1)
     assert "no file nix.jpg" in done.err
+
+
+def test_the_command_is_the_workflow(run, place):
+    assert retrieve(run, "--layer", "conv", "--top", 3).status == 0
+    found = workflows.retrieve(load("tiny", "tiny"), "query.png", "gallery", layer="conv", top=3)
+    record = json.loads((place / "out/query_matches.json").read_text())
+    assert record["matches"] == [{"image": str(m.image), "similarity": m.similarity} for m in found.matches]
+    with open("out/query_matches.csv", newline="") as file:
+        assert [float(row["similarity"]) for row in csv.DictReader(file)] == found.similarities.tolist()

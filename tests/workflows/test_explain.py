@@ -127,7 +127,6 @@ def test_classes_come_first_and_long_methods_tell_of_themselves(model):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"methods": "grad_cam"}, r"methods is 'grad_cam', but a list"),
         ({"methods": []}, "There are no methods"),
         ({"methods": ["saliency"], "layer": "relu"}, "saliency explains the image and has no layer"),
         ({"num_segments": 3}, "num_segments and segmenter are for methods of segments"),

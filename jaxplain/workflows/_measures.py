@@ -1,39 +1,51 @@
-"""The measures of `jaxplain evaluate` by name: those of jaxplain.metrics, with the conventions of the command.
+"""The measures of `evaluate` by name: those of jaxplain.metrics, with the conventions of the workflow.
 
 What removes or shows pixels works on pixels (S, S, 3) in [0, 1], and takes the softmax probability of the target. What
-explains again works as `jaxplain explain` does: on normalised images and logits, with the method's map as it comes.
+explains again works as `explain` does: on normalised images and logits, with the method's map as it comes. A method
+that is about a reference has the cosine similarity to it in place of both.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain import metrics
-from jaxplain.net import Net
+from jaxplain._types import Fill, Metric
+from jaxplain.net import Net, before, embedding, then
 from jaxplain.postprocess import over_channels, positive, upsample
+from jaxplain.similarity import cosine
+from jaxplain.workflows._methods import Bound
 
 
 class Case(NamedTuple):
-    """One image: logits `net` of the normalised x, probabilities `seen` of pixels, and what is asked of them.
+    """One image: the net of the normalised x, class probabilities `classes` of pixels, and what is asked of them.
 
-    Deleted pixels become `deleted`, and insertion starts from `start`, both as `fill` of jaxplain.metrics. The box is
-    (left, top, right, bottom) in the pixels that the network sees.
+    `subject` is what an explainer gets in the third place, a covector or a reference. What is measured is the product
+    of `target` and the outputs of `scored`, of x, or of `seen`, of pixels. Deleted pixels become `deleted`, and
+    insertion starts from `start`, both as `fill` of jaxplain.metrics. The box is (left, top, right, bottom) in the
+    pixels that the network sees, `segments` are labels (S, S), and `number` is the image's place among all.
     """
 
     net: Net
     x: Array
-    seen: Net
     pixels: Array
+    subject: Array
+    classes: Net
+    scored: Net
+    seen: Net
     target: Array
     deleted: Array
     start: Array
     box: Array | None
-    key: Array
+    segments: Array | None
+    number: int
 
 
 class Maps(NamedTuple):
@@ -54,7 +66,7 @@ class Measure(NamedTuple):
     better: str
     value: str
     axes: tuple[str, str] | None = None
-    of: str = "heat"
+    of: Literal["heat", "raw", "method"] = "heat"
 
 
 class Score(NamedTuple):
@@ -65,28 +77,64 @@ class Score(NamedTuple):
     curve: tuple[float, ...] = ()
 
 
-def mapped(explain: Callable[..., Array], at_a_layer: bool) -> Callable[[Case], Maps]:
-    """The jitted function from a case to a method's Maps, for explain(net, x, target, key).
+def about_reference(case: Case, normalise: Partial, layer: str, reference: ArrayLike) -> Case:
+    """The case of methods that explain the similarity to a reference (C,), an embedding at the layer."""
+    reference = jnp.asarray(reference)
+    scored, seen = (
+        then(embedding(net, layer), Partial(_similarity, reference)) for net in (case.net, before(case.net, normalise))
+    )
+    return case._replace(subject=reference, scored=scored, seen=seen, target=jnp.ones(1))
+
+
+def _similarity(reference, q):
+    return jnp.sum(cosine(q[None, None], reference))[None]
+
+
+@functools.partial(jax.jit, static_argnames=("method", "num_segments"))
+def mapped(case: Case, method: Bound, num_segments: int | None = None) -> Maps:
+    """A method's Maps of a case.
 
     Maps of a layer are rectified and upsampled, maps of channels summed and rectified, others taken as they are.
     """
-
-    def maps(case):
-        raw = explain(case.net, case.x, case.target, case.key)
-        if at_a_layer:
-            return Maps(raw, upsample(positive(raw), case.pixels.shape[:2]))
-        return Maps(raw, raw if raw.ndim == 2 else positive(over_channels(raw)))
-
-    return jax.jit(maps)
+    raw = _explainer(case, method, num_segments)(case.net, case.x, case.subject)
+    if method.output == "layer":
+        return Maps(raw, upsample(positive(raw), case.pixels.shape[:2]))
+    return Maps(raw, raw if raw.ndim == 2 else positive(over_channels(raw)))
 
 
-def measured(measure: Measure, explain: Callable[..., Array]) -> Callable[[Case, Maps], Any]:
-    """The measure, jitted, as a function of a case and the Maps of explain(net, x, target, key)."""
+def measured(measure: Measure, case: Case, maps: Maps, method: Bound, num_segments: int | None = None) -> Score:
+    """What a measure says of a case and a method's Maps of it."""
     if measure.of == "method":
-        again = jax.jit(lambda case: measure.measure(case, lambda *of: explain(*of, case.key)))
-        return lambda case, maps: again(case)  # noqa: ARG005
-    once = jax.jit(measure.measure)  # for all methods: maps are of one size, which raw ones are not
-    return lambda case, maps: once(case, getattr(maps, measure.of))
+        return read(_again(measure.measure, case, method, num_segments))
+    return read(_once(measure.measure, case, getattr(maps, measure.of)))
+
+
+@functools.partial(jax.jit, static_argnames="measure")
+def _once(measure, case, heat):
+    """For all methods: maps are of one size, which raw ones are not."""
+    return measure(case, heat)
+
+
+@functools.partial(jax.jit, static_argnames=("measure", "method", "num_segments"))
+def _again(measure, case, method, num_segments):
+    return measure(case, _explainer(case, method, num_segments))
+
+
+def _explainer(case, method, num_segments):
+    """explain(net, x, target) of the method, with what it needs; random numbers are others for each image."""
+    given = {
+        "layer": {"layer": method.layer},
+        "segments": {"segments": case.segments, "num_segments": num_segments},
+        "key": {"key": _key(case, method.seed)},
+    }
+    options = dict(method.options)
+    for need in method.needs:
+        options |= given[need]
+    return functools.partial(method.explain, **options)
+
+
+def _key(case, seed=0):
+    return jax.random.fold_in(jax.random.key(seed), case.number)
 
 
 def _deletion(case, heat):
@@ -98,11 +146,11 @@ def _insertion(case, heat):
 
 
 def _allegiance(case, heat):
-    return metrics.allegiance(case.seen, case.pixels, heat)
+    return metrics.allegiance(case.classes, case.pixels, heat)
 
 
 def _allegiance_white(case, heat):
-    return metrics.allegiance(case.seen, case.pixels, heat, fill=1.0)
+    return metrics.allegiance(case.classes, case.pixels, heat, fill=1.0)
 
 
 def _average_drop(case, heat):
@@ -125,25 +173,25 @@ def _energy_in_box(case, heat):
 
 
 def _max_sensitivity(case, explain):
-    return metrics.max_sensitivity(explain, case.net, case.x, case.target, key=case.key)
+    return metrics.max_sensitivity(explain, case.net, case.x, case.subject, key=_key(case))
 
 
 def _infidelity(case, raw):
     size = case.x.shape[:2]
     heat = raw if raw.shape[:2] == size else upsample(raw, size)
-    return metrics.infidelity(case.net, case.x, case.target, heat, key=case.key, normalise=True)
+    return metrics.infidelity(case.scored, case.x, case.target, heat, key=_key(case), normalise=True)
 
 
 def _randomisation(case, explain):
     """{(step, layer): similarity}: jit sorts dicts, and keeps the order of the steps so."""
-    similarities = metrics.randomisation(explain, case.net, case.x, case.target, key=case.key)
+    similarities = metrics.randomisation(explain, case.net, case.x, case.subject, key=_key(case))
     return {(step, layer): value for step, (layer, value) in enumerate(similarities.items())}
 
 
 _REMOVED = "share of pixels removed"
 _STAYS = "share of images that keep their class"
 
-MEASURES: dict[str, Measure] = {
+MEASURES: dict[Metric, Measure] = {
     "deletion": Measure(
         _deletion, "lower", "area under the target's probability while the most important pixels are removed",
         (_REMOVED, "probability of the target"),
@@ -205,7 +253,7 @@ def blurred(pixels: ArrayLike) -> Float[Array, "S S 3"]:
     return jnp.einsum("ij,jkc,lk->ilc", weights, pixels, weights, precision="highest")
 
 
-FILLS: dict[str, Callable[[Array], Array]] = {
+FILLS: dict[Fill, Callable[[Array], Array]] = {
     "black": lambda pixels: jnp.zeros((), pixels.dtype),
     "white": lambda pixels: jnp.ones((), pixels.dtype),
     "grey": lambda pixels: jnp.full((), 0.5, pixels.dtype),

@@ -1,19 +1,21 @@
-"""What has to hold before the work begins."""
+"""The layer that a workflow is asked to look at."""
 
 import difflib
-from collections.abc import Iterable
 
-from jaxplain.methods import Method
 from jaxplain.models import Model
 from jaxplain.net import layers
 
 
-def check_layer(model: Model, layer: str, methods: Iterable[Method] = ()) -> str:
-    """The layer, if there is one of that name and the methods can make maps of it; ValueError otherwise."""
+def checked_layer(model: Model, layer: str | None, *, spatial: bool = True) -> str:
+    """The layer, by default that of class activation maps; ValueError for an unknown one.
+
+    With `spatial` its activations have to have a height and a width.
+    """
+    layer = layer or model.spec.cam_layer
     sites, listed = layers(model.net, model.spec.image), f"`jaxplain layers {model.spec.name}` lists them"
     if layer not in sites:
         near = difflib.get_close_matches(layer, sites, cutoff=0.4) or list(sites)[-3:]
         raise ValueError(f"There is no layer {layer!r}; near are {', '.join(near)}, and {listed}.")
-    if len(sites[layer].shape) != 3 and any("layer" in row.needs for row in methods):
+    if spatial and len(sites[layer].shape) != 3:
         raise ValueError(f"Layer {layer!r} has no height and width to make a map of; choose another, {listed}.")
     return layer

@@ -1,0 +1,227 @@
+"""How faithful explanations of images are, by several methods and metrics."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, SupportsIndex
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from jaxplain._types import Fill, Metric, Segmenter
+from jaxplain.methods import METHODS, check_name
+from jaxplain.models import Model, Track, find_class, open_image, untracked
+from jaxplain.net import Net, before, embedding, then
+from jaxplain.target import one_hot
+from jaxplain.workflows._evaluation import Evaluation, Outcome, Setting, summarised
+from jaxplain.workflows._images import image_files, image_name
+from jaxplain.workflows._layers import checked_layer
+from jaxplain.workflows._measures import FILLS, MEASURES, OF_BOXES, Case, about_reference, mapped, measured
+from jaxplain.workflows._methods import Bound, Methods, bound, rows
+from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
+
+Box = tuple[float, float, float, float]
+
+_outputs = jax.jit(lambda net, x: net(x))
+
+
+class Plan(NamedTuple):
+    """What is done with every image, and the class and the reference's embedding (C,) that are asked about, if any."""
+
+    model: Model
+    setting: Setting
+    methods: dict[str, Bound]
+    classes: Net
+    target: int | None
+    box: Box | None
+    reference: Array | None
+
+
+def evaluate(
+    model: Model,
+    images: Any,
+    *,
+    methods: Methods = ("grad_cam", "random"),
+    metrics: Metric | Iterable[Metric] = ("deletion", "insertion"),
+    layer: str | None = None,
+    target: str | SupportsIndex | None = None,
+    fill: Fill | None = None,
+    box: Box | None = None,
+    reference: Any = None,
+    segmenter: Segmenter = "slic",
+    num_segments: int = 50,
+    track: Track = untracked,
+) -> Evaluation:
+    """How faithful the maps of some methods are, by some metrics, for each image and on the mean.
+
+    `images` are a folder, one image or several. `methods` are names or rows of jaxplain.methods, or a dict of one's own
+    functions explain(net, x, target, *, options) by name. Maps are of the target's logit, by default that of each
+    image's most probable class, at the layer, by default that of class activation maps. Pixels are removed and shown as
+    levels in [0, 1]; deletion, insertion, average_drop and increase_in_confidence measure the softmax probability of
+    the target, max_sensitivity, infidelity and randomisation look at logits and normalised images. Removed pixels are
+    black, and insertion starts from the blurred image, or both are `fill`.
+
+    `box` is the object (left, top, right, bottom) in the pixels of one image, for pointing_game and energy_in_box.
+    Methods that are about a reference image explain the similarity to it: what is measured in place of the probability
+    is the cosine similarity of the embeddings at the layer. Methods of segments have those that the segmenter cuts from
+    each image, about `num_segments` of them for slic.
+
+    An image that cannot be read, or whose maps are not finite, is among `failed`. ValueError for options that do not go
+    together.
+
+        found = evaluate(load("efficientnet_lite0"), ["sample:coffee", "sample:chelsea"])
+        found.summaries["grad_cam"]["insertion"].mean[0]
+        found.save("out/evaluation")                                            # .png, .csv and .json
+    """
+    images, chosen = _listed(images), rows(methods)
+    metrics = tuple(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
+    _check_names(metrics, fill, segmenter)
+    _check_box(box, metrics, images)
+    about = any(row.target == "reference" for row in chosen.values())
+    _check_reference(about, reference)
+    layer = checked_layer(model, layer, spatial=any("layer" in row.needs for row in chosen.values()))
+    setting = Setting(
+        model.spec.name, model.weights, model.spec.input_size, chosen, metrics, layer, fill or "black", fill or "blur",
+        segmenter, num_segments, image_name(reference) if about else None,
+    )  # fmt: skip
+    plan = Plan(
+        model,
+        setting,
+        {name: bound(row, layer) for name, row in chosen.items()},
+        then(before(model.net, model.normalise), jax.nn.softmax),
+        None if target is None else find_class(target, model.spec.categories),
+        box,
+        _outputs(embedding(model.net, layer), model.prepare(reference)) if about else None,
+    )
+    return _evaluated(plan, images, track)
+
+
+def _evaluated(plan, images, track):
+    outcomes, failed = [], []
+    for number, image in track(list(enumerate(images)), "evaluating"):
+        try:
+            outcomes.append(_outcome(plan, image, number))
+        except (ValueError, OSError) as error:
+            failed.append((image, error))
+    return Evaluation(plan.setting, tuple(outcomes), tuple(failed), summarised(outcomes))
+
+
+def _listed(images: Any) -> Sequence[Any]:
+    """A folder's files, or one image or several, each once; ValueError where there are none."""
+    if isinstance(images, str | os.PathLike):
+        return image_files(images) if os.path.isdir(images) else [images]
+    if not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
+        return [images]
+    found = {image if isinstance(image, str | os.PathLike) else id(image): image for image in images}
+    if not found:
+        raise ValueError("There are no images in what was given, expected a folder, an image or several images.")
+    return list(found.values())
+
+
+def _check_names(metrics, fill, segmenter):
+    for metric in metrics:
+        check_name("metric", metric, MEASURES)
+    if not metrics:
+        raise ValueError(f"There are no metrics; give some of {', '.join(MEASURES)}.")
+    if fill is not None:
+        check_name("fill", fill, FILLS)
+    check_name("segmenter", segmenter, SEGMENTERS)
+
+
+def _check_reference(about, reference):
+    """A reference is there where a method is about it, and nowhere else."""
+    if about and reference is None:
+        raise ValueError("A method compares images with a reference, which is not given: add --reference IMAGE.")
+    if reference is not None and not about:
+        of_references = [row.name for row in METHODS.values() if row.target == "reference"]
+        raise ValueError(
+            f"--reference is for the method {' or '.join(of_references)}: add --method {of_references[0]}."
+        )
+
+
+def _check_box(box, metrics, images):
+    """A box is there where it is needed, for one image, and nowhere else."""
+    of_boxes = [name for name in metrics if name in OF_BOXES]
+    if box is None:
+        if of_boxes:
+            raise ValueError(f"{of_boxes[0]} compares a map with the object's box: add --box LEFT,TOP,RIGHT,BOTTOM.")
+        return
+    if not of_boxes:
+        raise ValueError(f"--box is for the metrics {' and '.join(OF_BOXES)}: add --metric {OF_BOXES[0]}.")
+    if len(images) > 1:
+        raise ValueError(f"--box is the object in one image, but there are {len(images)}: evaluate each on its own.")
+
+
+def _outcome(plan, image, number):
+    model = plan.model
+    photo = open_image(image)
+    pixels, seen = model.pixels(photo), model.placement(photo)
+    probabilities = np.asarray(_outputs(plan.classes, pixels))
+    k = int(np.argmax(probabilities)) if plan.target is None else plan.target
+    case = _case(plan, pixels, one_hot(k, len(probabilities)), number)
+    if plan.box is not None:
+        case = case._replace(box=_box_seen(plan.box, photo.size, seen, len(pixels)))
+    compared, similarity = case, None
+    if plan.reference is not None:
+        compared = about_reference(case, model.normalise, plan.setting.layer, plan.reference)
+        similarity = float(_outputs(compared.seen, pixels)[0])
+    scores = {
+        name: _scores(name, compared if method.target == "reference" else case, method, plan.setting.metrics)
+        for name, method in plan.methods.items()
+    }
+    count = None if case.segments is None else int(np.max(case.segments)) + 1
+    category, probability = model.spec.categories[k], float(probabilities[k])
+    return Outcome(image, photo.size, seen, k, category, probability, plan.box, count, similarity, scores)
+
+
+def _case(plan, pixels, target, number):
+    model, setting = plan.model, plan.setting
+    cut = any("segments" in method.needs for method in plan.methods.values())
+    return Case(
+        net=model.net,
+        x=model.normalise(pixels),
+        pixels=pixels,
+        subject=target,
+        classes=plan.classes,
+        scored=model.net,
+        seen=plan.classes,
+        target=target,
+        deleted=FILLS[setting.deleted](pixels),
+        start=FILLS[setting.start](pixels),
+        box=None,
+        segments=segmented(pixels, setting.segmenter, setting.segments) if cut else None,
+        number=number,
+    )
+
+
+def _scores(name, case, method, metrics):
+    """{metric: Score} of one method's maps."""
+    count = static_count(case.segments) if "segments" in method.needs else None
+    maps = mapped(case, method, count)
+    if not np.isfinite(maps.raw).all():
+        raise ValueError(f"The map of {name} has values that are not finite, and cannot be measured.")
+    scores = {metric: measured(MEASURES[metric], case, maps, method, count) for metric in metrics}
+    for metric, score in scores.items():
+        if not np.isfinite((score.value, *score.curve)).all():
+            raise ValueError(f"The {metric} of {name} is not finite.")
+    return scores
+
+
+def _box_seen(box, size, seen, side):
+    """The box in whole pixels of the network's square image, cut where that ends."""
+    left, top, right, bottom = box
+    given = ",".join(f"{corner:g}" for corner in box)
+    if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
+        raise ValueError(
+            f"--box is {given}, which is not in the image of {size[0]} x {size[1]} pixels: expected "
+            f"0 <= LEFT < RIGHT <= {size[0]} and 0 <= TOP < BOTTOM <= {size[1]}."
+        )
+    starts, spans = np.array(seen[:2]), np.subtract(seen[2:], seen[:2])
+    corners = (np.reshape(box, (2, 2)) - starts) * side / spans
+    corners = np.clip(np.rint(corners), 0, side).astype(np.int32)
+    if (corners[0] >= corners[1]).any():
+        raise ValueError(
+            f"--box is {given}, which has no pixel of the part that the network sees, "
+            f"{','.join(f'{corner:.0f}' for corner in seen)}: give a box in it."
+        )
+    return corners.ravel()

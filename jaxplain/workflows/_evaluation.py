@@ -1,0 +1,224 @@
+"""What `evaluate` returns: the scores of every image, their means, and the files they are written to."""
+
+import os
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxplain.methods import METHODS, Method
+from jaxplain.models import Weights
+from jaxplain.render import Curves
+from jaxplain.stats import bootstrap_interval
+from jaxplain.workflows._files import Writer, csv_writer, json_writer
+from jaxplain.workflows._images import image_name
+from jaxplain.workflows._measures import MEASURES, Score
+from jaxplain.workflows._result import Result
+
+_DRAWS = 2000  # of the bootstrap
+_ABREAST = 3  # panels in a row of the figure
+_COLUMNS = ("image", "target", "class", "method", "metric", "value")
+
+
+class Setting(NamedTuple):
+    """What all images share: the model's name, weights and input size, the methods' rows by name, and the options.
+
+    `deleted` and `start` are the names of the fills of deletion and insertion, and `reference` is an image's name.
+    """
+
+    model: str
+    weights: Weights
+    side: int
+    methods: Mapping[str, Method]
+    metrics: tuple[str, ...]
+    layer: str
+    deleted: str
+    start: str
+    segmenter: str
+    segments: int
+    reference: str | None
+
+
+class Outcome(NamedTuple):
+    """What came out for one image: its size, the part that the network sees, the target, and scores[method][metric].
+
+    `segments` is the number of its segments, and `similarity` that to the reference; None where there are none.
+    """
+
+    image: Any
+    size: tuple[int, int]
+    seen: tuple[float, float, float, float]
+    target: int
+    category: str
+    probability: float
+    box: tuple[float, float, float, float] | None
+    segments: int | None
+    similarity: float | None
+    scores: dict[str, dict[str, Score]]
+
+
+class Summary(NamedTuple):
+    """Means over images (1 + K,) of a value and of its curve at K steps, and their intervals (2, 1 + K) or None."""
+
+    mean: np.ndarray
+    interval: np.ndarray | None
+    steps: tuple[float | str, ...]
+
+
+Summaries = dict[str, dict[str, Summary]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Result):
+    """How faithful explanations are: an Outcome for each image, and summaries[method][metric] over the images.
+
+    Intervals are 95 % percentile bootstrap intervals of the mean over images; one image has none. `failed` are the
+    images that could not be evaluated, each with its error.
+    """
+
+    setting: Setting
+    images: tuple[Outcome, ...]
+    failed: tuple[tuple[Any, Exception], ...]
+    summaries: Summaries
+
+    def __repr__(self) -> str:
+        methods, metrics = ", ".join(self.setting.methods), ", ".join(self.setting.metrics)
+        failed = f", {len(self.failed)} failed" * bool(self.failed)
+        return f"Evaluation({methods} by {metrics}: {len(self.images)} images{failed})"
+
+    @property
+    def title(self) -> str:
+        """How many images there are, and the network with its weights, in two lines."""
+        count = len(self.images)
+        images = "1 image" if count == 1 else f"mean of {count} images, with its 95 % interval"
+        return f"{images}\n{self.setting.model}  ·  {self.setting.weights.source}"
+
+    def values(self, method: str, metric: str) -> np.ndarray:
+        """The values (N,) of a metric for a method's maps of the N images."""
+        return np.array([outcome.scores[method][metric].value for outcome in self.images])
+
+    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Writes every value (.csv), the record (.json) and, if there are curves, the figure, all or none.
+
+        Returns the files' paths. A figure that an earlier evaluation has left is removed where there are no curves.
+        """
+        written = super().save(path)
+        if not self._panels():
+            Path(f"{path}.png").unlink(missing_ok=True)
+        return written
+
+    def _title(self) -> str:
+        width = 50 * len(self._panels()[0])
+        return "\n".join(textwrap.fill(line, width) for line in self.title.split("\n"))
+
+    def _panels(self) -> Sequence[Sequence[Any]]:
+        """Rows of panels, one for each metric that is a curve."""
+        curves = [metric for metric in self.setting.metrics if MEASURES[metric].axes and self.summaries]
+        panels = [self._panel(metric) for metric in curves]
+        return [panels[start : start + _ABREAST] for start in range(0, len(panels), _ABREAST)]
+
+    def _panel(self, metric: str) -> Curves:
+        columns = {method: row[metric] for method, row in self.summaries.items()}
+        places = next(iter(columns.values())).steps
+        steps, height = MEASURES[metric].axes or ("", "")
+        return Curves(
+            f"{metric}: {MEASURES[metric].better} is better",
+            {method: summary.mean[1:] for method, summary in columns.items()},
+            steps,
+            places=() if isinstance(places[0], str) else places,
+            bands={method: s.interval[:, 1:] for method, s in columns.items() if s.interval is not None},
+            height=height,
+        )
+
+    def _writers(self) -> dict[str, Writer]:
+        return {".csv": csv_writer(_COLUMNS, _table(self.images)), ".json": json_writer(_record(self))}
+
+
+def summarised(outcomes: Sequence[Outcome]) -> Summaries:
+    """{method: {metric: Summary}}, empty where there are no images."""
+
+    def summary(method, metric):
+        scores = [outcome.scores[method][metric] for outcome in outcomes]
+        rows = np.array([(score.value, *score.curve) for score in scores])
+        interval = np.array(bootstrap_interval(rows, draws=_DRAWS)) if len(rows) > 1 else None
+        return Summary(rows.mean(0), interval, scores[0].steps)
+
+    first = outcomes[0].scores if outcomes else {}
+    return {method: {metric: summary(method, metric) for metric in row} for method, row in first.items()}
+
+
+def _table(outcomes) -> Iterator[tuple[Any, ...]]:
+    for outcome in outcomes:
+        for method, scores in outcome.scores.items():
+            for metric, score in scores.items():
+                yield image_name(outcome.image), outcome.target, outcome.category, method, metric, score.value
+
+
+def _record(found):
+    setting = found.setting
+    return {
+        "model": setting.model,
+        "weights": setting.weights._asdict(),
+        "methods": {name: _method(setting, row) for name, row in setting.methods.items()},
+        "metrics": {name: {"better": MEASURES[name].better, "value": MEASURES[name].value} for name in setting.metrics},
+        "conventions": _conventions(setting),
+        "summary": {name: {metric: _summary(s) for metric, s in row.items()} for name, row in found.summaries.items()},
+        "images": [_image(outcome) for outcome in found.images],
+        "failed": [{"image": image_name(image), "error": str(error)} for image, error in found.failed],
+    }
+
+
+def _method(setting, row):
+    """What a row was given, and those of its options that are not the table's."""
+    record = {"layer": setting.layer if "layer" in row.needs else None}
+    if row.target == "reference":
+        record["reference"] = setting.reference
+    if "segments" in row.needs:
+        record |= {"segmenter": setting.segmenter, "segments": setting.segments}
+    usual = METHODS[row.name].options if row.name in METHODS else {}
+    options = {name: value for name, value in row.options.items() if name not in usual or usual[name] != value}
+    return record | ({"options": options} if options else {})
+
+
+def _conventions(setting):
+    side = setting.side
+    about_reference = [name for name, row in setting.methods.items() if row.target == "reference"]
+    similarity = f"for {', '.join(about_reference)} the cosine similarity of the embedding at {setting.layer} with the "
+    similarity += "reference's, in place of the target's probability and logit; allegiance is of the class"
+    return {
+        "maps": "of the target's logit and the normalised image, as `jaxplain explain` makes them; those of a layer "
+        "are rectified and upsampled bilinearly, those of channels summed and rectified, others taken as they are",
+        "random numbers": "of a method: its seed's key folded with the number of the image, others for each image",
+        "pixels": f"levels in [0, 1], {side} x {side}, normalised after they are removed, shown or multiplied",
+        "outputs": "softmax probabilities; logits for max_sensitivity, infidelity and randomisation",
+        **({"outputs about the reference": similarity} if about_reference else {}),
+        "order": "the largest value of the map first, of equal ones the first in reading order",
+        "fill of deletion": setting.deleted,
+        "start of insertion": setting.start,
+        "blur": f"Gaussian of sigma {5 * side / 224:.3g} in a window of {2 * max(1, round(5 * side / 224)) + 1} pixels",
+        "interval": f"95 %, percentiles of the mean over images in {_DRAWS} bootstrap draws of the images",
+    }
+
+
+def _summary(summary):
+    mean, interval = summary.mean.tolist(), None if summary.interval is None else summary.interval.T.tolist()
+    found = {"mean": mean[0], "interval": interval and interval[0]}
+    if not summary.steps:
+        return found
+    low, high = zip(*interval[1:], strict=True) if interval else (None, None)
+    curve = {"steps": summary.steps, "mean": mean[1:], "low": low, "high": high}
+    return found | {"curve": curve}
+
+
+def _image(outcome):
+    def score(score):
+        return {"value": score.value} | ({"curve": score.curve} if score.curve else {})
+
+    target = {"index": outcome.target, "class": outcome.category, "probability": outcome.probability}
+    scores = {name: {metric: score(s) for metric, s in row.items()} for name, row in outcome.scores.items()}
+    optional = {name: getattr(outcome, name) for name in ("box", "segments", "similarity")}
+    image = {"image": image_name(outcome.image), "size": outcome.size, "seen": outcome.seen, "target": target}
+    return image | {name: value for name, value in optional.items() if value is not None} | {"scores": scores}
