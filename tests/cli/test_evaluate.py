@@ -347,6 +347,15 @@ def test_the_command_is_the_workflow(evaluate, tiny, photos):
         assert (written["mean"], written["interval"]) == (summary.mean[0], summary.interval[:, 0].tolist())
 
 
+def test_a_method_about_a_reference(evaluate, photos):
+    options = {"method": ["fam"], "metric": ["insertion"]}
+    result, record = evaluate(photos[0], reference=[photos[1]], layer=["conv"], **options)
+    assert (result.status, result.err) == (0, "")
+    assert record["methods"] == {"fam": {"layer": "conv", "reference": str(photos[1])}}
+    image = record["images"][0]
+    assert image["scores"]["fam"]["insertion"]["curve"][-1] == pytest.approx(image["similarity"], rel=1e-4)
+
+
 PHOTO = "sample:coffee"
 CASES = {
     "no image": ("", "IMAGE", "jaxplain evaluate --help"),
