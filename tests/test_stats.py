@@ -104,3 +104,22 @@ def test_samples_that_cannot_be_compared_are_refused():
         stats.compare([1, np.nan], [1, 2])
     with pytest.raises(ValueError, match=r"^test is 'z', but welch or permutation"):
         stats.compare([1, 2], [1, 2], test="z")
+
+
+def test_bootstrap_interval_is_that_of_the_mean():
+    values = np.random.default_rng(1).normal(3, 2, (400, 1))
+    ends = stats.bootstrap_interval(np.concatenate([values, -values], axis=1))
+    half = 1.96 * values.std() / 20
+    for sign, column in ((1, 0), (-1, 1)):
+        expected = sorted(sign * (values.mean() + reach) for reach in (-half, half))
+        assert [end[column] for end in ends] == pytest.approx(expected, abs=0.1 * half)
+
+
+def test_bootstrap_interval_depends_on_its_seed_alone():
+    values = np.random.default_rng(2).normal(size=(9, 2, 3))
+    first, again, other = (stats.bootstrap_interval(values, seed=seed) for seed in (0, 0, 1))
+    assert first[0].shape == first[1].shape == (2, 3)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    with pytest.raises(ValueError, match="N of at least 2"):
+        stats.bootstrap_interval(values[:1])

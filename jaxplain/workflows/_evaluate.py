@@ -46,7 +46,7 @@ def evaluate(
     layer: str | None = None,
     target: str | SupportsIndex | None = None,
     fill: Fill | None = None,
-    box: Box | None = None,
+    box: Sequence[float | int] | None = None,
     reference: Any = None,
     segmenter: Segmenter = "slic",
     num_segments: int = 50,
@@ -90,7 +90,7 @@ def evaluate(
         {name: bound(row, layer) for name, row in chosen.items()},
         then(before(model.net, model.normalise), jax.nn.softmax),
         None if target is None else find_class(target, model.spec.categories),
-        box,
+        None if box is None else _corners(box),
         _outputs(embedding(model.net, layer), model.prepare(reference)) if about else None,
     )
     return _evaluated(plan, images, track)
@@ -150,6 +150,13 @@ def _check_box(box, metrics, images):
         raise ValueError(f"--box is for the metrics {' and '.join(OF_BOXES)}: add --metric {OF_BOXES[0]}.")
     if len(images) > 1:
         raise ValueError(f"--box is the object in one image, but there are {len(images)}: evaluate each on its own.")
+
+
+def _corners(box):
+    if len(box) != 4:
+        raise ValueError(f"--box is {tuple(box)}, but four numbers, left, top, right and bottom, are expected.")
+    left, top, right, bottom = map(float, box)
+    return left, top, right, bottom
 
 
 def _outcome(plan, image, number):

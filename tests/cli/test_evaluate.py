@@ -16,7 +16,7 @@ from compare import assert_close
 from PIL import Image
 
 import jaxplain as jp
-from jaxplain import metrics
+from jaxplain import metrics, workflows
 from jaxplain.methods import METHODS
 from jaxplain.models import load
 from jaxplain.workflows import MEASURES, _result
@@ -329,6 +329,31 @@ def test_all_files_or_none(evaluate, monkeypatch, photos, tmp_path, error, statu
     assert "Traceback" not in result.err
     assert written(tmp_path) == WRITTEN[:1]
     assert (tmp_path / "out" / "evaluation.csv").read_text() == "an earlier result"
+
+
+def test_the_command_is_the_workflow(evaluate, tiny, photos):
+    methods, metric = ["grad_cam", "secam", "random"], ["insertion", "average_drop"]
+    result, record = evaluate(*photos[:2], method=methods, metric=metric)
+    assert result.status == 0, result.err
+    found = workflows.evaluate(load("tiny", tiny), list(map(str, photos[:2])), methods=methods, metrics=metric)
+    for row, outcome in zip(record["images"], found.images, strict=True):
+        for method, name in itertools.product(methods, metric):
+            score = outcome.scores[method][name]
+            assert row["scores"][method][name]["value"] == score.value
+            assert row["scores"][method][name].get("curve", []) == list(score.curve)
+    for method, name in itertools.product(methods, metric):
+        summary = found.summaries[method][name]
+        written = record["summary"][method][name]
+        assert (written["mean"], written["interval"]) == (summary.mean[0], summary.interval[:, 0].tolist())
+
+
+def test_a_method_about_a_reference(evaluate, photos):
+    options = {"method": ["fam"], "metric": ["insertion"]}
+    result, record = evaluate(photos[0], reference=[photos[1]], layer=["conv"], **options)
+    assert (result.status, result.err) == (0, "")
+    assert record["methods"] == {"fam": {"layer": "conv", "reference": str(photos[1])}}
+    image = record["images"][0]
+    assert image["scores"]["fam"]["insertion"]["curve"][-1] == pytest.approx(image["similarity"], rel=1e-4)
 
 
 PHOTO = "sample:coffee"
