@@ -1,7 +1,7 @@
 """jaxplain concept: concepts fitted, seen in photographs, and what they count for in a class."""
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -61,11 +61,10 @@ def fit_command(
             raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
         check_out(path.parent)
         loaded = load(model, weights)
+        options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed}
+        reading: dict[str, Any] = {"skip_unreadable": skip, "left_out": _say_left_out}
         with bars() as track:
-            options = {"skip_unreadable": skip, "left_out": _say_left_out, "track": track}
-            fitted = workflows.fit_concept(
-                loaded, name, images, random, layers=layer, nulls=nulls, seed=seed, **options
-            )
+            fitted = workflows.fit_concept(loaded, name, images, random, **options, **reading, track=track)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             save(path, fitted)
@@ -99,7 +98,8 @@ def explain(
     images = list(dict.fromkeys(images))
     with told():
         loaded, fitted = _read(files, model, weights)
-        explain = workflows.concept_explainer(loaded, fitted, targets=target, steps=steps, rule=rule, test=test)
+        options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test}
+        explain = workflows.concept_explainer(loaded, fitted, targets=target, **options)
         paths = [out / f"{stem}_concepts" for stem in stems(images)]
         check_out(out)
         spare(images, paths)
@@ -142,11 +142,10 @@ def global_command(
             raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
         loaded, fitted = _read(files, model, weights)
         check_out(out)
+        options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test}
+        reading: dict[str, Any] = {"skip_unreadable": skip, "left_out": _say_left_out}
         with bars() as track:
-            options = {"skip_unreadable": skip, "left_out": _say_left_out, "track": track}
-            found = workflows.global_concepts(
-                loaded, folders[0], fitted, target, steps=steps, rule=rule, test=test, **options
-            )
+            found = workflows.global_concepts(loaded, folders[0], fitted, target, **options, **reading, track=track)
         path = out / f"concepts_{found.target}"
         found.save(path)
     _print_global(found)

@@ -66,6 +66,8 @@ def fit_concept(
         dots = fit_concept(model, "dots", "textures/dots", "textures/random")
         jaxplain.concepts.save("dots.concept", dots)
     """
+    if nulls < 2:
+        raise ValueError(f"nulls is {nulls}, expected a whole number from 2, such as 20; give a larger one.")
     layers = [_spatial(model, layer) for layer in dict.fromkeys(layers or [model.spec.cam_layer])]
     reading = Reading(skip_unreadable, left_out, track)
     ours, theirs = (read_levels(some, model.spec, reading) for some in (images, random))

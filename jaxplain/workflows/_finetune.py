@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
+from jax.tree_util import Partial
 
 from jaxplain import models
 from jaxplain.models import Model, Recipe, Track, Tuned, untracked
@@ -77,9 +78,13 @@ class FineTuned(Result):
             json_writer(self.record)(folder / "history.json")
             figure(self._panels(), title=self._title(), path=folder / "learning_curve.png")
 
-        folder = Path(path)
+        folder, net = Path(path), cast(Partial, self.model.net)
         with writing(folder):
+<<<<<<< HEAD
             save(folder, self.model.parameters, self.model.record, beside)
+=======
+            save(folder, net.args[0]["params"], self.model.record, beside)
+>>>>>>> co
         return tuple(sorted(folder.iterdir()))
 
 
@@ -106,6 +111,7 @@ def finetune(
         finetune(load("efficientnet_lite0"), "pets").save("my_pets")         # pets/cat/*.jpg, pets/dog/*.jpg
     """
     recipe = models.checked_recipe(Recipe(validation, epochs, batch, rate, patience, all_layers))
+    folder = Path(folder)
     examples = models.read_folder(folder, model.spec, track)
     tuned = models.finetune(model, examples, recipe, key=jax.random.key(seed), track=track)
     held_out = tuple(str(examples.files[row].relative_to(folder)) for row in tuned.held_out)

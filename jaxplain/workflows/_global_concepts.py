@@ -65,7 +65,7 @@ class GlobalConcepts(Result):
 
     def _panels(self):
         """A panel for each layer, and below them the concepts' own images."""
-        top = 1.15 * max(max(row.high, row.null_high) for row in self.rows) or 1.0
+        top = 1.15 * max(max(row.high or 0.0, row.null_high) for row in self.rows) or 1.0
         labels = {self.target: f"mean of {len(self.images)} images, ± 2 standard errors"}
 
         def panel(layer):

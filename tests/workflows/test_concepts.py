@@ -193,6 +193,7 @@ def test_what_cannot_be_explained(model, red):
         (lambda: workflows.explain_concepts(model, image, red, steps=0), "steps is 0"),
         (lambda: workflows.explain_concepts(model, image, red, rule="simpson"), "no rule 'simpson'"),
         (lambda: workflows.global_concepts(model, [image], red, 3, test="t"), "no test 't'"),
+        (lambda: workflows.fit_concept(model, "red", [image], [image], nulls=1), "nulls is 1"),
         (lambda: workflows.fit_concept(model, "red", [image], [image], layers=["fc"]), "'fc' has no height and width"),
     ):
         with pytest.raises(ValueError, match=says):
