@@ -80,11 +80,7 @@ class FineTuned(Result):
 
         folder, net = Path(path), cast(Partial, self.model.net)
         with writing(folder):
-<<<<<<< HEAD
             save(folder, self.model.parameters, self.model.record, beside)
-=======
-            save(folder, net.args[0]["params"], self.model.record, beside)
->>>>>>> co
         return tuple(sorted(folder.iterdir()))
 
 
