@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
-from jax.tree_util import Partial
 
 from jaxplain import models
 from jaxplain.models import Model, Recipe, Track, Tuned, untracked
@@ -78,7 +77,7 @@ class FineTuned(Result):
             json_writer(self.record)(folder / "history.json")
             figure(self._panels(), title=self._title(), path=folder / "learning_curve.png")
 
-        folder, net = Path(path), cast(Partial, self.model.net)
+        folder = Path(path)
         with writing(folder):
             save(folder, self.model.parameters, self.model.record, beside)
         return tuple(sorted(folder.iterdir()))
