@@ -21,6 +21,7 @@ from jaxplain.cli.finetune import finetune
 from jaxplain.cli.layers import layers
 from jaxplain.cli.models import models
 from jaxplain.cli.retrieve import retrieve
+from jaxplain.cli.samples import samples
 from jaxplain.weights_convert.fetch import cache_folder
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (explain, evaluate, retrieve, layers, models, fetch, convert, finetune):
+for command in (explain, evaluate, retrieve, layers, models, fetch, convert, finetune, samples):
     app.command()(command)
 app.add_typer(concept, name="concept")
 

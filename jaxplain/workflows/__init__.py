@@ -5,5 +5,6 @@ Each returns a frozen value that shows itself in notebooks, has a figure, and sa
 
 from jaxplain.workflows._explain import Watch, answers, ask, explain
 from jaxplain.workflows._explanation import Explanation
+from jaxplain.workflows._samples import Samples, samples
 
-__all__ = ["Explanation", "Watch", "answers", "ask", "explain"]
+__all__ = ["Explanation", "Samples", "Watch", "answers", "ask", "explain", "samples"]
