@@ -1,6 +1,5 @@
 """Concept images are what they are called, are decided by their seed, and are written whole or not at all."""
 
-
 import numpy as np
 import pytest
 from PIL import Image
