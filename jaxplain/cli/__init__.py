@@ -25,7 +25,6 @@ from jaxplain.cli.samples import samples
 from jaxplain.weights_convert.fetch import cache_folder
 
 app = typer.Typer(
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
