@@ -22,16 +22,16 @@ from jaxplain.cli.layers import layers
 from jaxplain.cli.methods import methods
 from jaxplain.cli.models import models
 from jaxplain.cli.retrieve import retrieve
+from jaxplain.cli.samples import samples
 from jaxplain.weights_convert import cache_folder
 from jaxplain.workflows import computing
 
 app = typer.Typer(
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (explain, evaluate, retrieve, methods, layers, models, fetch, convert, finetune):
+for command in (explain, evaluate, retrieve, methods, layers, models, fetch, convert, finetune, samples):
     app.command()(command)
 app.add_typer(concept, name="concept")
 

@@ -1,7 +1,5 @@
 """Images of concepts that need no download: drawn textures, and crops of photographs as the random images.
 
-    python -m jaxplain.concepts DIR
-
 Pictures are (size, size, 3) uint8. A texture is a function of places (u, v), in units of its period, to how much of one
 colour is there, in [0, 1]; the other colour is the rest. Everything is decided by the seed.
 """
@@ -203,23 +201,3 @@ def _crop(photo: np.ndarray, size: int, random: Draw) -> np.ndarray:
     top, left = (random.integers(0, length - side + 1) for length in photo.shape[:2])
     crop = photo[top : top + side, left : left + side][:, :: random.choice([-1, 1])]
     return np.asarray(Image.fromarray(np.ascontiguousarray(crop)).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def main() -> None:
-    """Writes a folder of each texture, and one of random crops: python -m jaxplain.concepts DIR."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxplain.concepts",
-        description=f"Writes a folder of pictures for each of {', '.join(NAMES)}, and one of {RANDOM} crops.",
-    )
-    parser.add_argument("folder", metavar="DIR", type=Path)
-    parser.add_argument("--count", type=int, default=40, help="pictures in each folder")
-    parser.add_argument("--size", type=int, default=224, help="pixels along a side")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    try:
-        for name in (*NAMES, RANDOM):
-            print(write(options.folder, name, options.count, size=options.size, seed=options.seed))
-    except (ValueError, OSError) as error:
-        parser.error(str(error))

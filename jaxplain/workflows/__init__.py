@@ -14,6 +14,7 @@ from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
 from jaxplain.workflows._measures import MEASURES
 from jaxplain.workflows._retrieve import Match, Retrieval, retrieve
 from jaxplain.workflows._running import computing
+from jaxplain.workflows._samples import samples
 
 __all__ = [
     "MEASURES",
@@ -38,4 +39,5 @@ __all__ = [
     "fit_concept",
     "global_concepts",
     "retrieve",
+    "samples",
 ]

@@ -95,3 +95,17 @@ def test_parameters_are_those_of_the_network(run):
     (row,) = (line for line in run("models").out.splitlines() if "efficientnet_lite0" in line)
     count = sum(leaf.size for leaf in jax.tree.leaves(outline("efficientnet_lite0")))
     assert f" {count / 1e6:.1f} M " in row
+
+
+def test_the_package_is_the_command_line():
+    done = subprocess.run([sys.executable, "-m", "jaxplain", "--version"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"jaxplain {version('jaxplain')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"), [("jaxplain ex", ["explain"]), ("jaxplain explain --ag", ["--against", "--again"])]
+)
+def test_shells_complete_commands_and_options(program, line, found):
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    status, out, err = program(_JAXPLAIN_COMPLETE="complete_bash", **words)
+    assert (status, out.split(), err) == (0, found, "")

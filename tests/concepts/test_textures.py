@@ -1,8 +1,5 @@
 """Concept images are what they are called, are decided by their seed, and are written whole or not at all."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,16 +110,6 @@ def test_a_folder_is_written_whole(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write(tmp_path / "concepts", "checks", 3, size=20)
     assert sorted(path.name for path in (tmp_path / "concepts").iterdir()) == ["dots", "random"]
-
-
-def test_the_module_writes_all_folders(tmp_path):
-    command = [sys.executable, "-m", "jaxplain.concepts", str(tmp_path), "--count", "2", "--size", "16"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(tmp_path / name) for name in (*NAMES, "random")]
-    assert len(list(tmp_path.rglob("*.png"))) == 2 * (len(NAMES) + 1)
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 2
-    assert "is there already" in again.stderr
 
 
 @pytest.mark.parametrize(

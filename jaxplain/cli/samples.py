@@ -1,0 +1,30 @@
+"""jaxplain samples: images to try the other commands with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxplain.cli.common import bars
+from jaxplain.cli.errors import told
+
+
+def samples(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the samples, made if it is not there.")],
+    count: Annotated[int, typer.Option(metavar="N", help="Pictures of each concept.", min=1)] = 20,
+) -> None:
+    """Write images to try the other commands with.
+
+    DIR/textures has labelled crops of three photographs, DIR/concepts pictures of six drawn textures and random crops,
+    and DIR/efficientnet-lite0.pth is a copy of the weights that the demo extra installs.
+    """
+    from jaxplain.workflows import samples
+
+    with told(), bars() as track:
+        written = samples(folder, count=count, track=track)
+    print(f"{written.textures}: photographs of textures, a folder a class")
+    print(f"{written.concepts}: drawn textures, a folder a concept, and random crops")
+    if written.weights is None:
+        print("No weights are among them, since the demo extra is not installed.", flush=True)
+    else:
+        print(f"{written.weights}: a copy of the installed weights of EfficientNet-Lite0", flush=True)
