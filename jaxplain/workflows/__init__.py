@@ -14,7 +14,7 @@ from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
 from jaxplain.workflows._measures import MEASURES
 from jaxplain.workflows._retrieve import Match, Retrieval, retrieve
 from jaxplain.workflows._running import computing
-from jaxplain.workflows._samples import samples
+from jaxplain.workflows._samples import Samples, samples
 
 __all__ = [
     "MEASURES",
@@ -26,6 +26,7 @@ __all__ = [
     "Match",
     "Outcome",
     "Retrieval",
+    "Samples",
     "Summary",
     "Watch",
     "answers",
