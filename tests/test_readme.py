@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WRITTEN = {
     "explain": {".png", ".npz", ".json"},
-    "evaluate": {".png", ".json"},
+    "evaluate": {".csv", ".json", ".png"},
     "retrieve": {".png", ".csv", ".json"},
     "samples": {".png", ".pth"},
     "concept fit": {".concept"},
