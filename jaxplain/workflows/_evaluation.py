@@ -122,11 +122,12 @@ class Evaluation(Result):
 
     def _panel(self, metric: str) -> Curves:
         columns = {method: row[metric] for method, row in self.summaries.items()}
-        places = next(iter(columns.values())).steps
+        places: Any = next(iter(columns.values())).steps
+        means: dict[str, Any] = {method: summary.mean[1:] for method, summary in columns.items()}
         steps, height = MEASURES[metric].axes or ("", "")
         return Curves(
             f"{metric}: {MEASURES[metric].better} is better",
-            {method: summary.mean[1:] for method, summary in columns.items()},
+            means,
             steps,
             places=() if isinstance(places[0], str) else places,
             bands={method: s.interval[:, 1:] for method, s in columns.items() if s.interval is not None},
