@@ -14,24 +14,27 @@ from jaxplain.methods import METHODS
 _ABOUT_REFERENCES = " and ".join(row.name for row in METHODS.values() if row.target == "reference")
 _OF_SEGMENTS = " and ".join(row.name for row in METHODS.values() if "segments" in row.needs)
 
+_Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"Repeatable; default: grad_cam and random, a map of noise. There is {', '.join(METHODS)}.",
+    ),
+]
+_Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help=f"Repeatable; default: deletion and insertion. There is {', '.join(get_args(Metric))}."
+    ),
+]
+
 
 def evaluate(
     images: Images,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"Repeatable; default: grad_cam and random, a map of noise. There is {', '.join(METHODS)}.",
-        ),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help=f"Repeatable; default: deletion and insertion. There is {', '.join(get_args(Metric))}."
-        ),
-    ] = None,
+    method: _Methods = None,
+    metric: _Metrics = None,
     layer: Layer = None,
     target: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Name or index; default: each image's top prediction.")
