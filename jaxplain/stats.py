@@ -8,7 +8,7 @@ whether the null distribution's mean is met exactly, which a random concept with
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -92,8 +92,9 @@ def bootstrap_interval(
     values = np.asarray(values, np.float64)
     if len(values) < 2:
         raise ValueError(f"There are values {values.shape}, but (N, ...) with N of at least 2 images are expected.")
-    options = {"confidence_level": share, "n_resamples": draws, "method": "percentile", "batch": _DRAWN_AT_ONCE}
-    found = bootstrap((values,), np.mean, axis=0, random_state=np.random.default_rng(seed), **options)
+    options: dict[str, Any] = {"method": "percentile", "batch": _DRAWN_AT_ONCE, "axis": 0}
+    options["random_state"] = np.random.default_rng(seed)  # which scipy calls rng from 1.15 on, and still takes
+    found = bootstrap((values,), np.mean, n_resamples=draws, confidence_level=share, **options)
     return found.confidence_interval.low, found.confidence_interval.high
 
 

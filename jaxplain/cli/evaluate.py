@@ -14,24 +14,27 @@ from jaxplain.methods import METHODS
 _ABOUT_REFERENCES = " and ".join(row.name for row in METHODS.values() if row.target == "reference")
 _OF_SEGMENTS = " and ".join(row.name for row in METHODS.values() if "segments" in row.needs)
 
+_Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"Repeatable; default: grad_cam and random, a map of noise. There is {', '.join(METHODS)}.",
+    ),
+]
+_Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help=f"Repeatable; default: deletion and insertion. There is {', '.join(get_args(Metric))}."
+    ),
+]
+
 
 def evaluate(
     images: Images,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"Repeatable; default: grad_cam and random, a map of noise. There is {', '.join(METHODS)}.",
-        ),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help=f"Repeatable; default: deletion and insertion. There is {', '.join(get_args(Metric))}."
-        ),
-    ] = None,
+    method: _Methods = None,
+    metric: _Metrics = None,
     layer: Layer = None,
     target: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Name or index; default: each image's top prediction.")
@@ -66,7 +69,7 @@ def evaluate(
     Prints the mean of every metric over the images, with its 95 % bootstrap interval, and writes every value
     (evaluation.csv), the curves (evaluation.png) and everything with its conventions (evaluation.json).
 
-    The maps are those of `jaxplain explain`. Of class activation maps and maps of channels the positive part counts.
+    The maps are those of `jaxplain explain`, with random numbers of each image's own. Of class activation maps and maps of channels the positive part counts.
     Pixels are removed and shown as levels in [0, 1], and the scores of deletion, insertion, average_drop and
     increase_in_confidence are softmax probabilities of the target. Deletion fills with black, insertion starts from
     the image blurred by a Gaussian of sigma 5 (at 224 pixels); allegiance fills with black, allegiance_white with

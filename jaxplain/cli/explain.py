@@ -80,7 +80,7 @@ def explain(
             images, model, sha256, asked = _recorded(again, images, {name for name, v in asked.items() if v}, method)
         images = list(dict.fromkeys(images or []))
         if not images:
-            raise ValueError("There is no IMAGE; name a file, or sample:chelsea for a start.")
+            raise ValueError("There is no IMAGE; name a file, or sample:chelsea; see `jaxplain explain --help`.")
         loaded = load(model, weights)
         if again is not None and loaded.weights.sha256 != sha256:
             raise ValueError(f"{again} is of other weights (sha256 {sha256}); name them with --weights.")

@@ -74,14 +74,14 @@ def evaluate(
         found.save("out/evaluation")                                            # .png, .csv and .json
     """
     images, chosen = _listed(images), rows(methods)
-    metrics = tuple(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
-    _check_names(metrics, fill, segmenter)
-    _check_box(box, metrics, images)
+    wanted = tuple(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
+    _check_names(wanted, fill, segmenter)
+    _check_box(box, wanted, images)
     about = any(row.target == "reference" for row in chosen.values())
     _check_reference(about, reference)
     layer = checked_layer(model, layer, spatial=any("layer" in row.needs for row in chosen.values()))
     setting = Setting(
-        model.spec.name, model.weights, model.spec.input_size, chosen, metrics, layer, fill or "black", fill or "blur",
+        model.spec.name, model.weights, model.spec.input_size, chosen, wanted, layer, fill or "black", fill or "blur",
         segmenter, num_segments, image_name(reference) if about else None,
     )  # fmt: skip
     plan = Plan(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxplain._loops import watched
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
-from jaxplain.methods import Method, smoothed, with_options
+from jaxplain.methods import METHODS, Method, check_name, smoothed, with_options
 from jaxplain.models import Model, decoded, find_class, levels, normalised, open_image
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
@@ -21,7 +21,7 @@ from jaxplain.workflows._explanation import Explanation, Reference
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, rows
 from jaxplain.workflows._running import interruptible
-from jaxplain.workflows._segments import segmented, static_count
+from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
 
 Watch = Callable[[str, int, int], None]
 
@@ -110,9 +110,9 @@ def ask(
     """The question that `explain` puts, checked; `answers` applies it to images."""
     asked = chosen(methods, options or {})
     at = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer or [model.spec.cam_layer]))
-    _check_options(asked, layer, num_segments, segmenter, reference, against)
     for name in at:
         checked_layer(model, name, spatial=any("layer" in row.needs for row in asked))
+    _check_options(asked, layer, num_segments, segmenter, reference, against)
     if smooth is not None:
         sigma = NOISE * float(np.mean(1 / np.asarray(model.spec.std)))
         asked = [smoothed(row, smooth, sigma) for row in asked]
@@ -166,21 +166,23 @@ def _placed(rows, at):
 
 def _check_options(rows, layer, num_segments, segmenter, reference, against):
     """Raises ValueError for an option without a method that it is for, and the other way round."""
-    names = {kind: [row.name for row in rows if kind in row.needs] for kind in ("layer", "segments")}
-    if not names["segments"] and (num_segments, segmenter) != (None, None):
-        raise ValueError("num_segments and segmenter are for methods of segments, such as secam: add one.")
+    if segmenter is not None:
+        check_name("segmenter", segmenter, SEGMENTERS)
+    if (num_segments, segmenter) != (None, None) and not any("segments" in row.needs for row in rows):
+        some = next(row.name for row in METHODS.values() if "segments" in row.needs)
+        raise ValueError(f"The segmenter and the number of segments are for methods of segments: add --method {some}.")
     if num_segments is not None and segmenter not in (None, "slic"):
-        raise ValueError(f"num_segments is for slic; {segmenter} finds their number itself: leave it out.")
+        raise ValueError(f"The number of segments is for slic; {segmenter} finds it itself: leave it out.")
     comparing = [row.name for row in rows if row.target == "reference"]
     if bool(comparing) != (reference is not None):
-        what = f"{comparing[0]} compares" if comparing else "A reference is for methods that compare, such as fam:"
-        raise ValueError(f"{what} an image with another: give both the method and a reference (--reference IMAGE).")
-    alone = [row.name for row in rows if row.target in ("class", "reference")]
+        name = next(row.name for row in METHODS.values() if row.target == "reference")
+        raise ValueError(f"{name} compares an image with another: give --method {name} and --reference IMAGE.")
+    alone = [row for row in rows if row.target in ("class", "reference")]
     if alone and against is not None:
-        why = "holds its target against all other classes" if alone[0] not in comparing else "knows no classes"
-        raise ValueError(f"{alone[0]} {why}, not against one: leave --against out.")
-    if not names["layer"] and layer is not None:
-        raise ValueError(f"{rows[0].name} explains the image and has no layer: leave --layer out, or add grad_cam.")
+        why = "knows no classes" if alone[0].target == "reference" else "holds its target against all other classes"
+        raise ValueError(f"{alone[0].name} {why}, not against one: leave --against out.")
+    if layer is not None and not any("layer" in row.needs for row in rows):
+        raise ValueError(f"{rows[0].name} explains the image and has no layer: leave --layer out.")
 
 
 def _reference(model, image, at):

@@ -17,7 +17,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain import metrics
-from jaxplain._types import Fill, Metric
 from jaxplain.net import Net, before, embedding, then
 from jaxplain.postprocess import over_channels, positive, upsample
 from jaxplain.similarity import cosine
@@ -44,7 +43,7 @@ class Case(NamedTuple):
     deleted: Array
     start: Array
     box: Array | None
-    segments: Array | None
+    segments: ArrayLike | None
     number: int
 
 
@@ -98,7 +97,8 @@ def mapped(case: Case, method: Bound, num_segments: int | None = None) -> Maps:
     """
     raw = _explainer(case, method, num_segments)(case.net, case.x, case.subject)
     if method.output == "layer":
-        return Maps(raw, upsample(positive(raw), case.pixels.shape[:2]))
+        height, width, _ = case.pixels.shape
+        return Maps(raw, upsample(positive(raw), (height, width)))
     return Maps(raw, raw if raw.ndim == 2 else positive(over_channels(raw)))
 
 
@@ -191,7 +191,7 @@ def _randomisation(case, explain):
 _REMOVED = "share of pixels removed"
 _STAYS = "share of images that keep their class"
 
-MEASURES: dict[Metric, Measure] = {
+MEASURES: dict[str, Measure] = {
     "deletion": Measure(
         _deletion, "lower", "area under the target's probability while the most important pixels are removed",
         (_REMOVED, "probability of the target"),
@@ -253,7 +253,7 @@ def blurred(pixels: ArrayLike) -> Float[Array, "S S 3"]:
     return jnp.einsum("ij,jkc,lk->ilc", weights, pixels, weights, precision="highest")
 
 
-FILLS: dict[Fill, Callable[[Array], Array]] = {
+FILLS: dict[str, Callable[[Array], Array]] = {
     "black": lambda pixels: jnp.zeros((), pixels.dtype),
     "white": lambda pixels: jnp.ones((), pixels.dtype),
     "grey": lambda pixels: jnp.full((), 0.5, pixels.dtype),

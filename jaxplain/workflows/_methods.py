@@ -24,7 +24,7 @@ class Bound(NamedTuple):
 def rows(methods: Methods) -> dict[str, Method]:
     """The rows by name, each once; ValueError for an unknown name."""
     if isinstance(methods, Mapping):
-        found = [method(explain, name) for name, explain in methods.items()]
+        found = [method(explain, str(name)) for name, explain in methods.items()]
     else:
         several = [methods] if isinstance(methods, str) else methods
         found = [named(one) if isinstance(one, str) else method(one) for one in several]

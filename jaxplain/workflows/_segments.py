@@ -9,7 +9,7 @@ from jaxplain._types import Segmenter
 from jaxplain.methods import check_name
 from jaxplain.segment import connected, felzenszwalb, quickshift, slic
 
-SEGMENTERS: dict[Segmenter, Callable[[ArrayLike, int], np.ndarray]] = {
+SEGMENTERS: dict[str, Callable[[ArrayLike, int], np.ndarray]] = {
     "slic": lambda pixels, count: connected(np.asarray(slic(pixels, num_segments=count))),
     "quickshift": lambda pixels, _: quickshift(pixels, kernel_size=4, max_dist=200, ratio=0.2),  # as lime's
     "felzenszwalb": lambda pixels, _: felzenszwalb(pixels, scale=100, sigma=0.5, min_size=50),

@@ -129,9 +129,9 @@ def test_classes_come_first_and_long_methods_tell_of_themselves(model):
     [
         ({"methods": []}, "There are no methods"),
         ({"methods": ["saliency"], "layer": "relu"}, "saliency explains the image and has no layer"),
-        ({"num_segments": 3}, "num_segments and segmenter are for methods of segments"),
+        ({"num_segments": 3}, "for methods of segments: add --method secam"),
         ({"methods": ["fam"]}, "fam compares an image with another"),
-        ({"reference": "sample:coffee"}, "for methods that compare"),
+        ({"reference": "sample:coffee"}, "give --method fam and --reference IMAGE"),
         ({"options": {"rise": {"samples": 3}}}, "options for rise, which is not among the methods"),
         ({"methods": ["active_saliency"], "against": 3}, "active_saliency holds its target against all"),
         ({"targets": [3], "against": 3}, "both the target and what it is held against"),
