@@ -69,12 +69,12 @@ def evaluate(
     Prints the mean of every metric over the images, with its 95 % bootstrap interval, and writes every value
     (evaluation.csv), the curves (evaluation.png) and everything with its conventions (evaluation.json).
 
-    The maps are those of `jaxplain explain`, with random numbers of each image's own. Of class activation maps and maps of channels the positive part counts.
-    Pixels are removed and shown as levels in [0, 1], and the scores of deletion, insertion, average_drop and
-    increase_in_confidence are softmax probabilities of the target. Deletion fills with black, insertion starts from
-    the image blurred by a Gaussian of sigma 5 (at 224 pixels); allegiance fills with black, allegiance_white with
-    white. max_sensitivity, infidelity and randomisation look at logits and the normalised image. For fam the score is
-    the cosine similarity to the reference.
+    The maps are those of `jaxplain explain`, with random numbers of each image's own. Of class activation maps and maps
+    of channels the positive part counts. Pixels are removed and shown as levels in [0, 1], and the scores of deletion,
+    insertion, average_drop and increase_in_confidence are softmax probabilities of the target. Deletion fills with
+    black, insertion starts from the image blurred by a Gaussian of sigma 5 (at 224 pixels); allegiance fills with
+    black, allegiance_white with white. max_sensitivity, infidelity and randomisation look at logits and the normalised
+    image. For fam the score is the cosine similarity to the reference.
 
     Scattered black pixels, such as those that noise removes first, mislead a network quickly: a method that is good at
     deletion is good if it is so at insertion too.

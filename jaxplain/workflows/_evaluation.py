@@ -190,7 +190,7 @@ def _conventions(setting):
     similarity = f"for {', '.join(about_reference)} the cosine similarity of the embedding at {setting.layer} with the "
     similarity += "reference's, in place of the target's probability and logit; allegiance is of the class"
     return {
-        "maps": "of the target's logit and the normalised image, as `jaxplain explain` makes them, with random numbers of each image's own; those of a layer "
+        "maps": "of the target's logit and the normalised image, as `jaxplain explain` makes them; those of a layer "
         "are rectified and upsampled bilinearly, those of channels summed and rectified, others taken as they are",
         "random numbers": "of a method: its seed's key folded with the number of the image, others for each image",
         "pixels": f"levels in [0, 1], {side} x {side}, normalised after they are removed, shown or multiplied",

@@ -228,9 +228,9 @@ def _answer(question, functions, image, photo, seen, predicted):
     x = _prepared(model.normalise, seen)
     outputs = timed("prediction", _outputs, model.net, x)
     answer = _predicted(question, image, photo, outputs, seconds)
+    extra, segments = _extra(question, seen)
     if predicted is not None:
         predicted(image, answer)
-    extra, segments = _extra(question, seen)
     one_hot = np.eye(len(outputs), dtype=np.float32)
     targets = one_hot[list(answer.classes)] - (0 if question.against is None else one_hot[[question.against]])
     maps = {name: timed(name, f, model.net, x, targets, extra) for name, f in functions.items()}

@@ -35,7 +35,9 @@ def test_command_and_python_give_the_same_maps(run, model, tiny, tmp_path):
 
 
 def test_maps_are_the_librarys(model):
-    answer = explain(model, "sample:coffee", methods=["grad_cam", "rise"], targets=[1, 4], options=FEW)
+    answer = explain(
+        model, "sample:coffee", methods=["grad_cam", "rise"], targets=[1, 4], options={"rise": FEW["rise"]}
+    )
     x = model.prepare("sample:coffee")
     for i, k in enumerate((1, 4)):
         assert_close(answer.maps["grad_cam"][i], jp.grad_cam(model.net, x, model.target(k), layer="relu"), 1e-4)
