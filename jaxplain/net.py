@@ -43,14 +43,16 @@ def _name(f: Any) -> str:
     return _name(f.func) + f"({', '.join(parts)})" * bool(parts)
 
 
-jax.tree_util.register_pytree_with_keys(
-    BoundNet,
-    lambda net: (
-        ((jax.tree_util.GetAttrKey("args"), net.args), (jax.tree_util.GetAttrKey("keywords"), net.keywords)),
-        net.func,
-    ),
-    lambda func, children: BoundNet(func, *children[0], **children[1]),
-)
+def _flattened(net: BoundNet) -> tuple[Any, Any]:
+    return tuple((jax.tree_util.GetAttrKey(part), getattr(net, part)) for part in ("args", "keywords")), net.func
+
+
+def _unflattened(func: Any, children: Any) -> BoundNet:
+    args, keywords = children
+    return BoundNet(func, *args, **keywords)
+
+
+jax.tree_util.register_pytree_with_keys(BoundNet, _flattened, _unflattened)
 
 
 def untouched(name: str, a: Array) -> Array:  # noqa: ARG001

@@ -96,7 +96,7 @@ class Explanation(Result):
         facts: dict[str, Any] = {"layer": layer, "options": dict(row.options)}
         if "segments" in row.needs and self.segments is not None:
             facts |= {"segmenter": self.segmenter, "segments": int(self.segments.max()) + 1}
-        if row.target == "reference" and self.reference is not None:
+        if row.target == "reference" and self.reference is not None and layer is not None:
             similarity = row.options.get("similarity", "cosine")
             facts |= {"reference": self.reference.image, "similarity": {similarity: self.similarities[layer][0]}}
         return facts

@@ -32,8 +32,8 @@ def samples(folder: str | os.PathLike[str], *, count: int = 20, track: Track = l
         samples("samples").textures  # Path("samples/textures")
     """
     folder, weights = Path(folder), available()["efficientnet_lite0"]
-    written = Samples(folder / "textures", folder / "concepts", folder / "efficientnet-lite0.pth")
-    for path in written:
+    textures, concepts, copied = (folder / name for name in ("textures", "concepts", "efficientnet-lite0.pth"))
+    for path in (textures, concepts, copied):
         if path.exists():
             raise ValueError(f"{path} is there already, expected a place for new samples; name another folder.")
     try:
@@ -48,7 +48,7 @@ def samples(folder: str | os.PathLike[str], *, count: int = 20, track: Track = l
             _move(draft, folder)
     except OSError as error:
         raise ValueError(f"{folder} cannot be written to ({error.strerror or error}); name another folder.") from error
-    return written if written.weights.exists() else written._replace(weights=None)
+    return Samples(textures, concepts, copied if copied.exists() else None)
 
 
 def _write_textures(folder):
