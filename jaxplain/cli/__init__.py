@@ -24,7 +24,6 @@ from jaxplain.cli.models import models
 from jaxplain.cli.retrieve import retrieve
 from jaxplain.cli.samples import samples
 from jaxplain.weights_convert import cache_folder
-from jaxplain.workflows import computing
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -65,7 +64,7 @@ def main() -> None:
         status = end.code
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if computing():
+    if "jaxplain.workflows" in sys.modules and sys.modules["jaxplain.workflows"].computing():
         sys.stdout.flush()
         os._exit(status if isinstance(status, int) else 1)
     sys.exit(status)

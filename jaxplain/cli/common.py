@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxplain.cli.errors import fail, say, writing
+from jaxplain.cli.errors import fail, say
 
 if TYPE_CHECKING:
     from jaxplain.models import Track
@@ -36,13 +36,15 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results."
 
 def check_out(out: Path) -> None:
     """Whether the folder, or the nearest one above it, can be written to; nothing is left in either."""
+    from jaxplain.workflows import writing
+
     with writing(out):
         nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
         with tempfile.TemporaryFile(dir=nearest):
             pass
 
 
-def spare(images: Iterable[str], paths: Iterable[Path]) -> None:
+def keep_photographs(images: Iterable[str], paths: Iterable[Path]) -> None:
     """Refuses to write a figure, path.png, over one of the photographs."""
     photographs = {os.path.realpath(image) for image in images}
     for path in paths:

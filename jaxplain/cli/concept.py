@@ -7,8 +7,8 @@ import typer
 
 from jaxplain._types import Rule as Rules
 from jaxplain._types import Test as Tests
-from jaxplain.cli.common import Out, Skip, WeightsPath, bars, check_out, in_turn, report, spare, stems
-from jaxplain.cli.errors import say, told, writing
+from jaxplain.cli.common import Out, Skip, WeightsPath, bars, check_out, in_turn, keep_photographs, report, stems
+from jaxplain.cli.errors import in_one_sentence, say
 from jaxplain.cli.tables import show
 from jaxplain.concepts import read, save
 
@@ -56,7 +56,7 @@ def fit_command(
     from jaxplain.models import load
 
     path = Path(f"{name}{SUFFIX}") if out is None else out
-    with told():
+    with in_one_sentence():
         if path.is_dir():
             raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
         check_out(path.parent)
@@ -65,7 +65,7 @@ def fit_command(
         reading: dict[str, Any] = {"skip_unreadable": skip, "left_out": _say_left_out}
         with bars() as track:
             fitted = workflows.fit_concept(loaded, name, images, random, **options, **reading, track=track)
-        with writing(path):
+        with workflows.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             save(path, fitted)
     _print_fitted(fitted)
@@ -96,13 +96,13 @@ def explain(
 
     images, files = _apart(images, concepts)
     images = list(dict.fromkeys(images))
-    with told():
+    with in_one_sentence():
         loaded, fitted = _read(files, model, weights)
         options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test}
         explain = workflows.concept_explainer(loaded, fitted, targets=target, **options)
         paths = [out / f"{stem}_concepts" for stem in stems(images)]
         check_out(out)
-        spare(images, paths)
+        keep_photographs(images, paths)
     failures = []
     for image, path in in_turn(list(zip(images, paths, strict=True)), "Explaining"):
         try:
@@ -137,7 +137,7 @@ def global_command(
     from jaxplain import workflows
 
     folders, files = _apart(map(str, folder), concepts)
-    with told():
+    with in_one_sentence():
         if len(folders) != 1:
             raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
         loaded, fitted = _read(files, model, weights)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jaxplain.cli.errors import told, writing
+from jaxplain.cli.errors import in_one_sentence
 
 LONGEST = 1024**2  # bytes of a file of class names
 
@@ -31,8 +31,9 @@ def convert(
     The other commands take the folder as their --weights.
     """
     from jaxplain.models import load
+    from jaxplain.workflows import writing
 
-    with told():
+    with in_one_sentence():
         names = None if categories is None else _names(categories)
         converted = load(model, file, names)
         if preprocessing is not None:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -21,19 +20,9 @@ def fail(message: object) -> NoReturn:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def in_one_sentence() -> Iterator[None]:
     """Around what depends on the user's input alone: a ValueError or OSError there is told without a traceback."""
     try:
         yield
     except (ValueError, OSError) as error:
         fail(error)
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Around what writes to the output folder: an OSError there becomes a ValueError that names the way out."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise ValueError(f"{folder} cannot be written to ({reason}); name another folder with --out.") from error

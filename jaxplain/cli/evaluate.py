@@ -6,8 +6,8 @@ from typing import Annotated, get_args
 import typer
 
 from jaxplain._types import Fill, Metric, Segmenter
-from jaxplain.cli.common import Images, Layer, ModelName, Out, WeightsPath, check_out, in_turn, report, spare
-from jaxplain.cli.errors import told
+from jaxplain.cli.common import Images, Layer, ModelName, Out, WeightsPath, check_out, in_turn, keep_photographs, report
+from jaxplain.cli.errors import in_one_sentence
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
@@ -83,12 +83,12 @@ def evaluate(
     from jaxplain.models import load
 
     images, path = list(dict.fromkeys(images)), out / "evaluation"
-    with told():
+    with in_one_sentence():
         asked = {"methods": method, "metrics": metric, "box": None if box is None else _corners(box)}
         options = {"layer": layer, "target": target, "fill": fill, "reference": reference, "segmenter": segmenter}
         given = {name: value for name, value in (asked | options).items() if value is not None}
         check_out(out)
-        spare(images, [path])
+        keep_photographs(images, [path])
         found = workflows.evaluate(load(model, weights), images, **given, num_segments=num_segments, track=in_turn)
         if found.images:
             *kinds, last = sorted(file.suffix for file in found.save(path))

@@ -11,13 +11,13 @@ from jaxplain.cli.common import (
     Out,
     WeightsPath,
     check_out,
+    keep_photographs,
     progress,
     report,
     settings,
-    spare,
     stems,
 )
-from jaxplain.cli.errors import told
+from jaxplain.cli.errors import in_one_sentence
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
@@ -69,7 +69,7 @@ def explain(
     from jaxplain.models import load
     from jaxplain.workflows import answers, ask
 
-    with told():
+    with in_one_sentence():
         asked = {
             "methods": method or ["grad_cam"], "targets": target or None, "against": against, "layer": layer or None,
             "options": settings(options), "smooth": smooth, "num_segments": num_segments, "segmenter": segmenter,
@@ -87,7 +87,7 @@ def explain(
         question = ask(loaded, **asked)
         paths = dict(zip(images, (out / stem for stem in stems(images)), strict=True))
         check_out(out)
-        spare([*images, *([reference] if reference else [])], paths.values())
+        keep_photographs([*images, *([reference] if reference else [])], paths.values())
     failures: list[tuple[str, Exception]] = []
     with progress(len(images), "Explaining") as (step, watch):
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jaxplain.cli.errors import told
+from jaxplain.cli.errors import in_one_sentence
 
 
 def fetch(
@@ -31,7 +31,7 @@ def fetch(
     from jaxplain.models import published_set
     from jaxplain.weights_convert import fetch
 
-    with told():
+    with in_one_sentence():
         published = published_set(model, weights)
         with _bar(published.file) as progress:
             folder = fetch(model, weights, url=from_url, file=file, progress=progress)

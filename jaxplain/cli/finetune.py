@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jaxplain.cli.common import bars
-from jaxplain.cli.errors import told, writing
+from jaxplain.cli.errors import in_one_sentence
 from jaxplain.cli.tables import show
 
 
@@ -46,7 +46,7 @@ def finetune(
     from jaxplain.models import load
 
     options = {"epochs": epochs, "all_layers": all_layers, "batch": batch, "rate": rate, "validation": validation}
-    with told():
+    with in_one_sentence():
         _check(out, folder)
         start = load(model, weights)
         with bars() as track:
@@ -60,6 +60,7 @@ def finetune(
 def _check(out, folder):
     """Whether the result can be written, before it is computed."""
     from jaxplain.weights_convert import vacant
+    from jaxplain.workflows import writing
 
     with writing(out):
         vacant(out)

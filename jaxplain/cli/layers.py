@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jaxplain.cli.errors import told
+from jaxplain.cli.errors import in_one_sentence
 from jaxplain.cli.tables import show
 
 
@@ -15,7 +15,7 @@ def layers(
     import jaxplain as jp
     from jaxplain.models import architecture, outline
 
-    with told():
+    with in_one_sentence():
         spec = architecture(model).spec
     sites = jp.layers(outline(model), spec.image)
     rows = ((name, _shape(site) + "  (default)" * (name == spec.cam_layer)) for name, site in sites.items())

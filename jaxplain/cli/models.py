@@ -1,6 +1,6 @@
 """jaxplain models: which networks there are."""
 
-from jaxplain.cli.errors import told
+from jaxplain.cli.errors import in_one_sentence
 from jaxplain.cli.tables import show
 
 
@@ -18,7 +18,7 @@ def models() -> None:
             yield name, f"{side} x {side}", f"{count / 1e6:.1f} M", published.name, here
 
     columns = "model", "input", "parameters", "weights", "here"
-    with told():
+    with in_one_sentence():
         listed = [row for name in available() for row in rows(name)]
     show(columns, listed)
     print("`jaxplain fetch MODEL` gets what is not here, and `--weights NAME` one set among several.", flush=True)

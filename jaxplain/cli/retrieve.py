@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jaxplain.cli.common import Layer, ModelName, Out, Skip, WeightsPath, bars, check_out, spare, stems
-from jaxplain.cli.errors import say, told
+from jaxplain.cli.common import Layer, ModelName, Out, Skip, WeightsPath, bars, check_out, keep_photographs, stems
+from jaxplain.cli.errors import in_one_sentence, say
 from jaxplain.cli.tables import show
 from jaxplain.similarity import POOLED
 
@@ -35,13 +35,13 @@ def retrieve(
     from jaxplain.models import load
 
     path = out / f"{stems([query])[0]}_matches"
-    with told():
+    with in_one_sentence():
         loaded = load(model, weights)
         check_out(out)
         with bars() as track:
             options = {"layer": layer, "similarity": similarity, "top": top, "explain": explain}
             found = workflows.retrieve(loaded, query, gallery, **options, skip_unreadable=skip, track=track)
-        spare([query, *map(str, found.images)], [path])
+        keep_photographs([query, *map(str, found.images)], [path])
         found.save(path)
     for image, error in found.unreadable:
         say(f"left out: {error if str(image) in str(error) else f'{image}: {error}'}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from jaxplain.cli.common import bars
-from jaxplain.cli.errors import told
+from jaxplain.cli.errors import in_one_sentence
 
 
 def samples(
@@ -20,7 +20,7 @@ def samples(
     """
     from jaxplain.workflows import samples
 
-    with told(), bars() as track:
+    with in_one_sentence(), bars() as track:
         written = samples(folder, count=count, track=track)
     print(f"{written.textures}: photographs of textures, a folder a class")
     print(f"{written.concepts}: drawn textures, a folder a concept, and random crops")

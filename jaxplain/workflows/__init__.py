@@ -9,6 +9,7 @@ from jaxplain.workflows._evaluation import Evaluation, Outcome, Summary
 from jaxplain.workflows._explain import Watch, answers, ask, explain
 from jaxplain.workflows._explain_concepts import ConceptExplanation, concept_explainer, explain_concepts
 from jaxplain.workflows._explanation import Explanation
+from jaxplain.workflows._files import writing
 from jaxplain.workflows._finetune import FineTuned, finetune
 from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
 from jaxplain.workflows._measures import MEASURES
@@ -41,4 +42,5 @@ __all__ = [
     "global_concepts",
     "retrieve",
     "samples",
+    "writing",
 ]
