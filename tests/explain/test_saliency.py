@@ -184,17 +184,22 @@ def test_a_batch_raises(explain):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"baseline": 0.0}, r"\(6, 6, 3\)"),
         ({"baseline": np.zeros(3)}, r"\(6, 6, 3\)"),
         ({"baseline": np.zeros((5, 6, 3))}, r"\(6, 6, 3\)"),
         ({"baseline": np.zeros((6, 6, 3)), "layer": "side"}, r"\(3, 3, 4\)"),
     ],
-    ids=["number", "colour", "size", "layer"],
+    ids=["colour", "size", "layer"],
 )
 def test_a_baseline_of_another_shape_raises(options, expected):
     net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
     with pytest.raises(ValueError, match=rf"baseline has shape \(.*, but {expected} is expected"):
         jp.integrated_gradients(net, X, TARGET, **options)
+
+
+def test_a_number_is_a_baseline_of_that_number_everywhere():
+    net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
+    whole = jp.integrated_gradients(net, X, TARGET, baseline=np.full((6, 6, 3), 0.3, np.float32), steps=3)
+    assert_close(jp.integrated_gradients(net, X, TARGET, baseline=0.3, steps=3), whole)
 
 
 @pytest.mark.parametrize(
