@@ -25,6 +25,8 @@ from jaxplain.cli.retrieve import retrieve
 from jaxplain.cli.samples import samples
 from jaxplain.weights_convert import cache_folder
 
+_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -64,9 +66,9 @@ def main() -> None:
         status = end.code
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if "jaxplain.workflows" in sys.modules and sys.modules["jaxplain.workflows"].computing():
+    if status in _INTERRUPTED:
         sys.stdout.flush()
-        os._exit(status if isinstance(status, int) else 1)
+        os._exit(status)  # a computation may go on, which sys.exit waits for
     sys.exit(status)
 
 

@@ -14,7 +14,6 @@ from jaxplain.workflows._finetune import FineTuned, finetune
 from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
 from jaxplain.workflows._measures import MEASURES
 from jaxplain.workflows._retrieve import Match, Retrieval, retrieve
-from jaxplain.workflows._running import computing
 from jaxplain.workflows._samples import Samples, samples
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "Watch",
     "answers",
     "ask",
-    "computing",
     "concept_explainer",
     "evaluate",
     "explain",

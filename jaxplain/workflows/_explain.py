@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxplain._loops import watched
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import METHODS, Method, check_name, smoothed, with_options
@@ -19,8 +18,8 @@ from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
 from jaxplain.workflows._explanation import Explanation, Reference
 from jaxplain.workflows._layers import checked_layer
-from jaxplain.workflows._methods import Methods, rows
-from jaxplain.workflows._running import interruptible
+from jaxplain.workflows._methods import Methods, bound, rows, supplied
+from jaxplain.workflows._running import computed, reported
 from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
 
 Watch = Callable[[str, int, int], None]
@@ -201,7 +200,7 @@ def answers(
 ) -> Iterator[Explanation]:
     """The Explanation of each image, as it is ready; images are decoded in threads meanwhile."""
     model = question.model
-    functions = {name: _compiled(row, layer, model, watch) for name, (row, layer) in question.rows.items()}
+    functions = {name: _explainer(row, layer, model, watch) for name, (row, layer) in question.rows.items()}
 
     def read(image):
         photo = open_image(image)
@@ -221,12 +220,12 @@ def _answer(question, functions, image, photo, seen, predicted):
 
     def timed(name, f, *args):
         start = time.perf_counter()
-        result = interruptible(lambda: jax.tree.map(np.asarray, f(*args)))
+        result = f(*args)
         seconds[name] = time.perf_counter() - start
         return result
 
     x = _prepared(model.normalise, seen)
-    outputs = timed("prediction", _outputs, model.net, x)
+    outputs = timed("prediction", computed, _outputs, model.net, x)
     answer = _predicted(question, image, photo, outputs, seconds)
     extra, segments = _extra(question, seen)
     if predicted is not None:
@@ -265,7 +264,7 @@ def _extra(question, seen):
     segments = None
     if any("segments" in row.needs for row, _ in question.rows.values()):
         segments = segmented(np.float32(seen) / np.float32(255), question.segmenter, question.num_segments)
-        extra["segments"] = {"segments": segments, "num_segments": static_count(segments)}
+        extra["segments"] = segments, static_count(segments)
     if question.reference is not None:
         extra["reference"] = question.reference.embeddings
     return extra, segments
@@ -302,53 +301,37 @@ def _classes(question, outputs):
     return (top,)
 
 
-def _compiled(row, layer, model, watch):
+def _explainer(row, layer, model, watch):
     """The method for several targets (K, n) of one image: f(net, x, targets, extra) -> maps (K, ...).
 
     What tells how far it is is compiled for this call; everything else once for all calls.
     """
-    options = {name: value for name, value in row.options.items() if name != "seed"}
-    fixed = tuple(sorted(options.items())) + ((("layer", layer),) if layer is not None else ())
-    inner = _jitted(row.explain, row.target, row.needs, fixed, row.options.get("seed", 0))
-    if watch is None or passes(row, model, layer) < LONG:
-        return lambda net, x, targets, extra: inner(net, x, targets, *_own(row, layer, extra))
+    method = bound(row, layer or "")
+    long = watch is not None and passes(row, model, layer) >= LONG
 
-    def watching(net, x, targets, extra):
-        fresh = _jitted.__wrapped__(row.explain, row.target, row.needs, fixed, row.options.get("seed", 0))
-        with watched(lambda done, of: watch(row.name, done, of)):
-            return fresh(net, x, targets, *_own(row, layer, extra))
+    def maps(net, x, targets, extra):
+        reference = extra["reference"][layer] if row.target == "reference" else None
+        segments, count = extra["segments"] if "segments" in row.needs else (None, None)
+        if not long:
+            return computed(_maps, method, count, net, x, targets, reference, segments)
+        fresh = jax.jit(functools.partial(_maps.__wrapped__, method, count))
+        return reported(fresh, functools.partial(watch, row.name), net, x, targets, reference, segments)
 
-    return watching
-
-
-def _own(row, layer, extra):
-    segments = extra.get("segments", {}) if "segments" in row.needs else {}
-    reference = extra["reference"][layer] if row.target == "reference" else None
-    return reference, segments.get("segments"), segments.get("num_segments")
+    return maps
 
 
-@functools.lru_cache(64)  # jit knows a function by its identity
-def _jitted(explain, about, needs, fixed, seed):
-    options = dict(fixed)
-
-    def maps(net, x, targets, reference, segments, num_segments):
-        own = dict(options)
-        if "segments" in needs:
-            own |= {"segments": segments, "num_segments": num_segments}
-        if "key" in needs:
-            own["key"] = jax.random.key(seed)
-        if about == "reference":
-            heat = explain(net, x, reference, **own)
-            return jnp.broadcast_to(heat[None], (len(targets), *heat.shape))
-        return over_classes(explain)(net, x, targets, **own)
-
-    return jax.jit(maps, static_argnums=5)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _maps(method, num_segments, net, x, targets, reference, segments):
+    """The maps (K, ...) of targets (K, n); one map for all of them where the method is about a reference."""
+    explain = supplied(method, jax.random.key(method.seed), segments, num_segments)
+    if method.target != "reference":
+        return over_classes(explain)(net, x, targets)
+    heat = explain(net, x, reference)
+    return jnp.broadcast_to(heat[None], (len(targets), *heat.shape))
 
 
 def passes(row: Method, model: Model, layer: str | None = None) -> int:
-    """How many forward and backward passes the method takes for one target, 0 where its row does not say."""
-    if not row.forward:
-        return 0
+    """How many forward and backward passes the method takes for one target, counting those of which its row says it."""
     sites = layers(model.net, model.spec.image)
     side = model.spec.input_size
     window, stride = row.options.get("window", 1), row.options.get("stride", 1)
@@ -358,4 +341,4 @@ def passes(row: Method, model: Model, layer: str | None = None) -> int:
         "windows": (-(-(side - window) // stride) + 1) ** 2,
     }
     names = {**known, **{name: value for name, value in row.options.items() if isinstance(value, int)}}
-    return sum(int(eval(cost, {"__builtins__": {}}, names)) for cost in (row.forward, row.backward))
+    return sum(int(eval(cost, {"__builtins__": {}}, names)) for cost in (row.forward, row.backward) if cost)

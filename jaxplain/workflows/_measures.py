@@ -20,7 +20,7 @@ from jaxplain import metrics
 from jaxplain.net import Net, before, embedding, then
 from jaxplain.postprocess import over_channels, positive, upsample
 from jaxplain.similarity import cosine
-from jaxplain.workflows._methods import Bound
+from jaxplain.workflows._methods import Bound, supplied
 
 
 class Case(NamedTuple):
@@ -121,16 +121,8 @@ def _again(measure, case, method, num_segments):
 
 
 def _explainer(case, method, num_segments):
-    """explain(net, x, target) of the method, with what it needs; random numbers are others for each image."""
-    given = {
-        "layer": {"layer": method.layer},
-        "segments": {"segments": case.segments, "num_segments": num_segments},
-        "key": {"key": _key(case, method.seed)},
-    }
-    options = dict(method.options)
-    for need in method.needs:
-        options |= given[need]
-    return functools.partial(method.explain, **options)
+    """explain(net, x, target) of the method; random numbers are others for each image."""
+    return supplied(method, _key(case, method.seed), case.segments, num_segments)
 
 
 def _key(case, seed=0):

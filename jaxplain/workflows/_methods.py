@@ -1,7 +1,11 @@
 """Methods as workflows are given them: names of the table, rows of it, or functions of one's own."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+from jax.typing import ArrayLike
+from jaxtyping import Array
 
 from jaxplain.methods import Method, Need, Output, Target, method, named
 
@@ -38,3 +42,16 @@ def bound(row: Method, layer: str) -> Bound:
     options = dict(row.options)
     seed = options.pop("seed", 0) if "key" in row.needs else 0
     return Bound(row.explain, tuple(options.items()), row.needs, row.output, row.target, layer, seed)
+
+
+def supplied(method: Bound, key: Array, segments: ArrayLike | None, num_segments: int | None) -> Callable[..., Any]:
+    """explain(net, x, target) of the method, with its options and what it needs."""
+    given: dict[Need, dict[str, Any]] = {
+        "layer": {"layer": method.layer},
+        "segments": {"segments": segments, "num_segments": num_segments},
+        "key": {"key": key},
+    }
+    options = dict(method.options)
+    for need in method.needs:
+        options |= given[need]
+    return functools.partial(method.explain, **options)

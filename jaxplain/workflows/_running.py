@@ -1,38 +1,53 @@
-"""Long computations that tell how far they are, and that Ctrl-C ends."""
+"""Long computations that Ctrl-C ends at once, and that tell how far they are.
 
-import contextvars
+Functions are traced in the caller's thread, where JAX's settings are: default_matmul_precision, default_device and the
+others hold in the thread that they were made in, and nowhere else.
+"""
+
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
+import jax
+import numpy as np
 
-_THREAD = "computing"
+from jaxplain._loops import watched
 
 
-def interruptible(f: Callable[..., T], *args: Any) -> T:
-    """f(*args), computed in a thread: the main thread waits in Python, where KeyboardInterrupt is raised at once."""
-    if threading.current_thread() is not threading.main_thread():
-        return f(*args)
+def computed(f: Callable[..., Any], *args: Any) -> Any:
+    """f(*args) of a jitted function, as numpy arrays.
+
+    It is waited for in Python, where KeyboardInterrupt is raised at once.
+    """
+    result = f(*args)
+    pause = 1e-4
+    while not all(leaf.is_ready() for leaf in jax.tree.leaves(result)):
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.05)
+    return jax.tree.map(np.asarray, result)
+
+
+def reported(f: Any, report: Callable[[int, int], None], *args: Any) -> Any:
+    """As `computed`, of a jitted function that was not traced before; its loops call report(done, of) meanwhile.
+
+    Calls out of a computation make a CPU run it where it is started, so that is a thread.
+    """
+    with watched(report):
+        lowered = f.lower(*args)
     found: list[Any] = []
-    context = contextvars.copy_context()
 
     def work():
         try:
-            found.append((context.run(f, *args), None))
+            found.append((jax.tree.map(np.asarray, lowered.compile()(*args)), None))
         except BaseException as error:
             found.append((None, error))
 
-    thread = threading.Thread(target=work, name=_THREAD, daemon=True)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     while thread.is_alive():
-        thread.join(0.1)
+        thread.join(0.05)
     result, error = found[0]
     if error is not None:
         raise error
     return result
-
-
-def computing() -> bool:
-    """Whether a computation goes on that was interrupted: a program that ends must not wait for it."""
-    return any(thread.name == _THREAD for thread in threading.enumerate())

@@ -10,6 +10,7 @@ from compare import assert_close
 from PIL import Image
 
 import jaxplain as jp
+from jaxplain.methods import method
 from jaxplain.models import Model, load
 from jaxplain.workflows import explain
 
@@ -142,3 +143,19 @@ def test_classes_come_first_and_long_methods_tell_of_themselves(model):
 def test_what_is_refused(model, options, says):
     with pytest.raises(ValueError, match=says):
         explain(model, "sample:coffee", **options)
+
+
+@pytest.mark.parametrize("passes", ["1", "1000"], ids=["short", "watched"])
+def test_jaxs_settings_hold_in_long_computations_too(passes, model):
+    """They are the calling thread's alone: a long computation in another one would lose a precision without a word."""
+    seen = []
+
+    def probe(net, x, target):
+        seen.append((jax.config.jax_default_matmul_precision, jax.config.jax_default_device))
+        return jnp.sum(x, -1)
+
+    device = jax.devices()[3]
+    with jax.default_matmul_precision("bfloat16"), jax.default_device(device):
+        row = method(probe)._replace(forward=passes)
+        explain(model, "sample:coffee", methods=[row], watch=lambda *_: None)
+    assert set(seen) == {("bfloat16", device)}
