@@ -13,7 +13,6 @@ from unittest import mock
 import jax
 import pytest
 from flax import linen as nn
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxplain.models import Conv, Dense, GlobalMean, Relu, Spec, _registry, load
 
@@ -58,30 +57,11 @@ def program(*arguments, cwd=None, **environment):
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture(scope="session")
-def compiled_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="package", autouse=True)
-def compiled_functions(compiled_folder):
-    """JAX's persistent cache in a folder of the tests, shared with the programs that they start."""
-    options = {"jax_compilation_cache_dir": str(compiled_folder), "jax_persistent_cache_min_compile_time_secs": 0.1}
-    before = {name: getattr(jax.config, name) for name in options}
-    for settings in (options, before):
-        for name, value in settings.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        if settings is options:
-            yield
-
-
 @pytest.fixture(autouse=True)
-def users_cache(monkeypatch, tmp_path_factory, compiled_folder):
+def users_cache(monkeypatch, tmp_path_factory):
     """A cache of the user's own with nothing in it."""
     folder = tmp_path_factory.mktemp("user")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled_folder))
     return folder
 
 
@@ -91,13 +71,8 @@ def run_fixture():
 
 
 @pytest.fixture(name="program", scope="session")
-def program_fixture(compiled_folder):
-    """`program`, with a cache of compiled functions that the tests share."""
-
-    def shared(*arguments, cwd=None, **environment):
-        return program(*arguments, cwd=cwd, **({"JAX_COMPILATION_CACHE_DIR": str(compiled_folder)} | environment))
-
-    return shared
+def program_fixture():
+    return program
 
 
 @pytest.fixture(scope="session")

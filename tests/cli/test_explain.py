@@ -375,8 +375,7 @@ def test_as_a_program_from_nothing_and_with_stdout_in_a_file(program_path, monke
     assert any((tmp_path / "cache" / "jaxplain" / "compiled").iterdir())
 
 
-def test_a_reader_that_stops_reading(program_path, monkeypatch, compiled_folder, tmp_path):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled_folder))
+def test_a_reader_that_stops_reading(program_path, tmp_path):
     command = [program_path, "explain", "sample:chelsea", "--out", tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
@@ -384,8 +383,7 @@ def test_a_reader_that_stops_reading(program_path, monkeypatch, compiled_folder,
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_interrupted_between_images(program_path, monkeypatch, compiled_folder, tmp_path):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled_folder))
+def test_interrupted_between_images(program_path, tmp_path):
     images = "sample:chelsea", "sample:coffee", "sample:rocket", "sample:camera", "sample:astronaut"
     command = [program_path, "explain", *images, "--out", tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -1,5 +1,5 @@
 """The command line's fixtures: its networks, its caches, and running it."""
 
-from cli.conftest import compiled_folder, compiled_functions, run_fixture, tiny, users_cache
+from cli.conftest import run_fixture, tiny, users_cache
 
-__all__ = ["compiled_folder", "compiled_functions", "run_fixture", "tiny", "users_cache"]
+__all__ = ["run_fixture", "tiny", "users_cache"]
