@@ -73,14 +73,16 @@ def main() -> None:
 
 
 def _status():
-    """The exit status of the command, which is told in one sentence if it cannot be understood."""
+    """The exit status of the command. What is wrong with it, or with what it was given, is told in one sentence."""
     try:
         return app(sys.argv[1:] or ["--help"], prog_name="jaxplain", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "jaxplain"
         say(f"{error.format_message().rstrip('.')}; see `{command} --help`.")
-        return 2
+    except (ValueError, OSError) as error:
+        say(error)
+    return 2
 
 
 def _terminated(*_):

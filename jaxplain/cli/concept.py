@@ -3,48 +3,54 @@
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import typer
+from typer import Argument, Option, Typer
 
-from jaxplain._types import Rule as Rules
-from jaxplain._types import Test as Tests
-from jaxplain.cli.common import Out, Skip, WeightsPath, bars, check_out, in_turn, keep_photographs, report, stems
-from jaxplain.cli.errors import in_one_sentence, say
+from jaxplain import _types
+from jaxplain.cli.common import check_out, places, save, save_each
+from jaxplain.cli.errors import say_left_out
+from jaxplain.cli.options import Images, ModelName, Out, Skip, WeightsPath
+from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
-from jaxplain.concepts import read, save
+from jaxplain.concepts import read
+from jaxplain.concepts import save as save_concept
 
 SUFFIX = ".concept"
 
-Concepts = Annotated[
-    list[Path], typer.Option("--concepts", metavar="FILE", help="Fitted concepts; more files may follow the first.")
-]
-Steps = Annotated[int, typer.Option(help="Steps of the integral over the path from zero activations.", min=1)]
-Rule = Annotated[str, typer.Option(metavar="RULE", help=f"Of the integral: {', '.join(get_args(Rules))}.")]
-Test = Annotated[str, typer.Option(metavar="TEST", help=f"Against the random concepts: {', '.join(get_args(Tests))}.")]
-OtherModel = Annotated[str | None, typer.Option(metavar="NAME", help="Network; default: the one of the concepts.")]
+Name = Annotated[str, Argument(metavar="NAME", help="What the concept is called.")]
+Shown = Annotated[Path, Option(metavar="DIR", help="Images that show the concept; 30 or more are good.")]
+Random = Annotated[Path, Option(metavar="DIR", help="Images of anything else; the more, the better.")]
+File = Annotated[Path | None, Option(metavar="FILE", help="Default: NAME.concept.")]
+_AT = "Repeatable; default: that of class activation maps. See `jaxplain layers`."
+Layers = Annotated[list[str] | None, Option(metavar="NAME", help=_AT)]
+Nulls = Annotated[int, Option(help="Concepts of random images that it is compared with.", min=2)]
+Seed = Annotated[int, Option(help="Of their choice.", min=0, max=2**31 - 1)]
 
-concept = typer.Typer(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Fit concepts, show where they are seen, and what they count for.",
-    rich_markup_mode=None,
-)
+_FILES = "Fitted concepts; more files may follow the first."
+Concepts = Annotated[list[Path], Option("--concepts", metavar="FILE", help=_FILES)]
+OtherModel = Annotated[str | None, Option(metavar="NAME", help="Network; default: the one of the concepts.")]
+_CLASSES = "Name or index, repeatable; default: the top three."
+Targets = Annotated[list[str] | None, Option(metavar="CLASS", help=_CLASSES)]
+Folder = Annotated[list[Path], Argument(metavar="DIR", help="A folder of images of the class.")]
+Target = Annotated[str, Option(metavar="CLASS", help="Name or index of the class.")]
+Steps = Annotated[int, Option(help="Steps of the integral over the path from zero activations.", min=1)]
+Rule = Annotated[str, Option(metavar="RULE", help=f"Of the integral: {', '.join(get_args(_types.Rule))}.")]
+_TESTS = f"Against the random concepts: {', '.join(get_args(_types.Test))}."
+Test = Annotated[str, Option(metavar="TEST", help=_TESTS)]
+
+concept = Typer(help="Fit concepts, show where they are seen, and what they count for.", rich_markup_mode=None)
 
 
 @concept.command("fit")
 def fit_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the concept is called.")],
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Images that show the concept; 30 or more are good.")],
-    random: Annotated[Path, typer.Option(metavar="DIR", help="Images of anything else; the more, the better.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: NAME.concept.")] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")
-    ] = "efficientnet_lite0",
+    name: Name,
+    images: Shown,
+    random: Random,
+    out: File = None,
+    model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Repeatable; default: that of class activation maps. See `jaxplain layers`."),
-    ] = None,
-    nulls: Annotated[int, typer.Option(help="Concepts of random images that it is compared with.", min=2)] = 20,
-    seed: Annotated[int, typer.Option(help="Of their choice.", min=0, max=2**31 - 1)] = 0,
+    layer: Layers = None,
+    nulls: Nulls = 20,
+    seed: Seed = 0,
     skip: Skip = False,
 ) -> None:
     """Fit a concept to a folder of images that show it.
@@ -56,31 +62,27 @@ def fit_command(
     from jaxplain.models import load
 
     path = Path(f"{name}{SUFFIX}") if out is None else out
-    with in_one_sentence():
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
-        check_out(path.parent)
-        loaded = load(model, weights)
-        options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed}
-        reading: dict[str, Any] = {"skip_unreadable": skip, "left_out": _say_left_out}
-        with bars() as track:
-            fitted = workflows.fit_concept(loaded, name, images, random, **options, **reading, track=track)
-        with workflows.writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save(path, fitted)
-    _print_fitted(fitted)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
+    check_out(path.parent)
+    loaded = load(model, weights)
+    options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed, **_reading(skip)}
+    with bars() as track:
+        fitted = workflows.fit_concept(loaded, name, images, random, **options, track=track)
+    with workflows.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_concept(path, fitted)
+    _show_fitted(fitted)
     print(f"{path} written", flush=True)
 
 
 @concept.command()
 def explain(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")],
+    images: Images,
     concepts: Concepts,
     model: OtherModel = None,
     weights: WeightsPath = None,
-    target: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="Name or index, repeatable; default: the top three.")
-    ] = None,
+    target: Targets = None,
     steps: Steps = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
@@ -92,35 +94,22 @@ def explain(
     class's evidence, between 0 and 1; * marks what is more than that of random concepts (p < 0.05 after Holm's
     correction for all numbers of the image).
     """
-    from jaxplain import workflows
+    from jaxplain.workflows import explain_concepts
 
     images, files = _apart(images, concepts)
-    images = list(dict.fromkeys(images))
-    with in_one_sentence():
-        loaded, fitted = _read(files, model, weights)
-        options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test}
-        explain = workflows.concept_explainer(loaded, fitted, targets=target, **options)
-        paths = [out / f"{stem}_concepts" for stem in stems(images)]
-        check_out(out)
-        keep_photographs(images, paths)
-    failures = []
-    for image, path in in_turn(list(zip(images, paths, strict=True)), "Explaining"):
-        try:
-            found = explain(image)
-            found.save(path)
-        except (ValueError, OSError) as error:
-            failures.append((image, error))
-            continue
-        _print_explanation(found)
-        print(f"{path}.png, .csv and .json written", flush=True)
-    report(failures, len(images), "explained")
+    loaded, fitted = _read(files, model, weights)
+    options: dict[str, Any] = {"targets": target, "steps": steps, "rule": rule, "test": test}
+    save_each(
+        places(images, out, "_concepts"),
+        lambda few, failed, _: explain_concepts(loaded, few, fitted, **options, failed=failed),
+    )
 
 
 @concept.command("global")
 def global_command(
-    folder: Annotated[list[Path], typer.Argument(metavar="DIR", help="A folder of images of the class.")],
+    folder: Folder,
     concepts: Concepts,
-    target: Annotated[str, typer.Option(metavar="CLASS", help="Name or index of the class.")],
+    target: Target,
     model: OtherModel = None,
     weights: WeightsPath = None,
     steps: Steps = 50,
@@ -134,22 +123,17 @@ def global_command(
     Prints and writes the mean attribution, its deviation and an interval of two standard errors for each layer and
     concept (concepts_CLASS.png, .csv and .json).
     """
-    from jaxplain import workflows
+    from jaxplain.workflows import global_concepts
 
     folders, files = _apart(map(str, folder), concepts)
-    with in_one_sentence():
-        if len(folders) != 1:
-            raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
-        loaded, fitted = _read(files, model, weights)
-        check_out(out)
-        options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test}
-        reading: dict[str, Any] = {"skip_unreadable": skip, "left_out": _say_left_out}
-        with bars() as track:
-            found = workflows.global_concepts(loaded, folders[0], fitted, target, **options, **reading, track=track)
-        path = out / f"concepts_{found.target}"
-        found.save(path)
-    _print_global(found)
-    print(f"{path}.png, .csv and .json written", flush=True)
+    if len(folders) != 1:
+        raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
+    loaded, fitted = _read(files, model, weights)
+    check_out(out)
+    options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test, **_reading(skip)}
+    with bars() as track:
+        found = global_concepts(loaded, folders[0], fitted, target, **options, track=track)
+    save(found, out / f"concepts_{found.target}")
 
 
 def _apart(given, concepts):
@@ -167,47 +151,15 @@ def _read(files, name, weights):
     return load(name or fitted[0].model, weights), fitted
 
 
-def _say_left_out(image, error):
-    say(f"left out: {error if str(image) in str(error) else f'{image}: {error}'}")
+def _reading(skip) -> dict[str, Any]:
+    return {"skip_unreadable": skip, "left_out": say_left_out}
 
 
-def _print_fitted(fitted):
+def _show_fitted(fitted):
     def row(layer, concept):
         low, high = float(concept.low), float(concept.high)
         return layer, f"{low:.3g}", f"{high:.3g}", "yes" if high > low else "no: its maps are 0"
 
     title = f"{fitted.name}: {fitted.images} images, {fitted.random} random ones  ·  {fitted.model}"
-    columns = ("layer", "random images reach", "its images reach", "recognised")
-    show(columns, [row(*both) for both in fitted.concepts.items()], title=title)
-
-
-def _print_explanation(found):
-    """A row for each layer and concept, a column for each class."""
-    classes = zip(found.classes.values(), found.probabilities, strict=True)
-    columns = ["layer", "concept", *(f"{name}\np = {probability:.2g}" for name, probability in classes)]
-    table: dict[tuple[str, str], list[str]] = {}
-    for row in found.rows:
-        table.setdefault((row.layer, row.label), []).append(_value(row))
-    show(columns, [(*key, *cells) for key, cells in table.items()], title=f"{found.image}\n{_note(found)}")
-
-
-def _print_global(found):
-    """A row for each layer and concept."""
-
-    def cells(row):
-        band = f"{row.null_low:.3f} to {row.null_high:.3f}"
-        return row.layer, row.label, _value(row), f"{row.deviation:.3f}", f"{row.low:.3f} to {row.high:.3f}", band
-
-    columns = "layer", "concept", "mean", "deviation", "interval", "random concepts"
-    show(columns, map(cells, found.rows), title=f"{found.subject}\n{_note(found)}")
-
-
-def _value(row):
-    return f"{row.value:.3f}{' *' if row.significant else ''}"
-
-
-def _note(found):
-    return (
-        "* more than random concepts have, p < 0.05 after Holm's correction; "
-        f"completeness error at most {max(found.errors.values()):.1%}"
-    )
+    columns = "layer", "random images reach", "its images reach", "recognised"
+    show(title, columns, [row(*both) for both in fitted.concepts.items()])

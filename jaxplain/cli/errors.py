@@ -1,9 +1,7 @@
-"""How the command line says what is wrong."""
+"""How the command line says what is wrong; errors that reach `main` are told by it."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Sequence
 
 import typer
 
@@ -13,16 +11,22 @@ def say(message: object) -> None:
     print(f"jaxplain: {' '.join(str(message).splitlines())}", file=sys.stderr)
 
 
-def fail(message: object) -> NoReturn:
-    """Prints one sentence on stderr and ends with exit status 2."""
-    say(message)
-    raise typer.Exit(2)
+def say_left_out(image: object, error: Exception) -> None:
+    """Says that an image is left out, and why."""
+    say(f"left out: {_named(image, error)}")
 
 
-@contextmanager
-def in_one_sentence() -> Iterator[None]:
-    """Around what depends on the user's input alone: a ValueError or OSError there is told without a traceback."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        fail(error)
+def report(failures: Sequence[tuple[object, Exception]], count: int, done: str) -> None:
+    """Says which of several images could not be `done`, and ends with status 1; the error of a single one is raised."""
+    if not failures:
+        return
+    if count == 1:
+        raise failures[0][1]
+    say(f"{len(failures)} of {count} images could not be {done}:")
+    for failure in failures:
+        say(_named(*failure))
+    raise typer.Exit(1)
+
+
+def _named(image, error):
+    return error if str(image) in str(error) else f"{image}: {error}"

@@ -1,67 +1,48 @@
 """jaxplain evaluate: how faithful explanations are, as a table, a figure and a record."""
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
-import typer
+from typer import Option
 
-from jaxplain._types import Fill, Metric, Segmenter
-from jaxplain.cli.common import Images, Layer, ModelName, Out, WeightsPath, check_out, in_turn, keep_photographs, report
-from jaxplain.cli.errors import in_one_sentence
-from jaxplain.cli.tables import show
+from jaxplain import _types
+from jaxplain.cli.common import check_out, keep_photographs, save
+from jaxplain.cli.errors import report
+from jaxplain.cli.options import Images, Layer, ModelName, Out, WeightsPath
+from jaxplain.cli.progress import in_turn
 from jaxplain.methods import METHODS
 
-_ABOUT_REFERENCES = " and ".join(row.name for row in METHODS.values() if row.target == "reference")
+_METHODS = f"Repeatable; default: grad_cam and random, a map of noise. There is {', '.join(METHODS)}."
+Methods = Annotated[list[str] | None, Option(metavar="NAME", help=_METHODS)]
+_METRICS = f"Repeatable; default: deletion and insertion. There is {', '.join(get_args(_types.Metric))}."
+Metrics = Annotated[list[str] | None, Option(metavar="NAME", help=_METRICS)]
+_CLASS = "Name or index; default: each image's top prediction."
+Target = Annotated[str | None, Option(metavar="CLASS", help=_CLASS)]
+_FILLS = f"What hidden pixels are: {', '.join(get_args(_types.Fill))}. Default: black in deletion, blur in insertion."
+Fill = Annotated[str | None, Option(metavar="FILL", help=_FILLS)]
+_BOX = "The object in one image, in its pixels, for pointing_game and energy_in_box."
+Box = Annotated[str | None, Option(metavar="LEFT,TOP,RIGHT,BOTTOM", help=_BOX)]
+_COMPARING = " and ".join(row.name for row in METHODS.values() if row.target == "reference")
+Reference = Annotated[str | None, Option(metavar="IMAGE", help=f"The image that {_COMPARING} compares with.")]
 _OF_SEGMENTS = " and ".join(row.name for row in METHODS.values() if "segments" in row.needs)
-
-_Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"Repeatable; default: grad_cam and random, a map of noise. There is {', '.join(METHODS)}.",
-    ),
-]
-_Metrics = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME", help=f"Repeatable; default: deletion and insertion. There is {', '.join(get_args(Metric))}."
-    ),
-]
+_SEGMENTERS = f"Segments of {_OF_SEGMENTS}: {', '.join(get_args(_types.Segmenter))}."
+Segmenter = Annotated[str, Option(metavar="NAME", help=_SEGMENTERS)]
+NumSegments = Annotated[int, Option("--num-segments", "--segments", help="About how many segments slic makes.", min=1)]
 
 
 def evaluate(
     images: Images,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
-    method: _Methods = None,
-    metric: _Metrics = None,
+    method: Methods = None,
+    metric: Metrics = None,
     layer: Layer = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Name or index; default: each image's top prediction.")
-    ] = None,
-    fill: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILL",
-            help=f"What hidden pixels are: {', '.join(get_args(Fill))}. Default: black in deletion, blur in insertion.",
-        ),
-    ] = None,
-    box: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LEFT,TOP,RIGHT,BOTTOM",
-            help="The object in one image, in its pixels, for pointing_game and energy_in_box.",
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(metavar="IMAGE", help=f"The image that {_ABOUT_REFERENCES} compares with.")
-    ] = None,
-    segmenter: Annotated[
-        str, typer.Option(metavar="NAME", help=f"Segments of {_OF_SEGMENTS}: {', '.join(get_args(Segmenter))}.")
-    ] = "slic",
-    num_segments: Annotated[
-        int, typer.Option("--num-segments", "--segments", help="About how many segments slic makes.", min=1)
-    ] = 50,
+    target: Target = None,
+    fill: Fill = None,
+    box: Box = None,
+    reference: Reference = None,
+    segmenter: Segmenter = "slic",
+    num_segments: NumSegments = 50,
     out: Out = Path("out"),
 ) -> None:
     """Measure how faithful explanations are.
@@ -83,17 +64,16 @@ def evaluate(
     from jaxplain.models import load
 
     images, path = list(dict.fromkeys(images)), out / "evaluation"
-    with in_one_sentence():
-        asked = {"methods": method, "metrics": metric, "box": None if box is None else _corners(box)}
-        options = {"layer": layer, "target": target, "fill": fill, "reference": reference, "segmenter": segmenter}
-        given = {name: value for name, value in (asked | options).items() if value is not None}
-        check_out(out)
-        keep_photographs(images, [path])
-        found = workflows.evaluate(load(model, weights), images, **given, num_segments=num_segments, track=in_turn)
-        if found.images:
-            *kinds, last = sorted(file.suffix for file in found.save(path))
-            _print_table(found)
-            print(f"{path}{', '.join(kinds)} and {last} written", flush=True)
+    asked: dict[str, Any] = {
+        "methods": method, "metrics": metric, "layer": layer, "target": target, "fill": fill, "reference": reference,
+        "box": None if box is None else _corners(box), "segmenter": segmenter, "num_segments": num_segments,
+    }  # fmt: skip
+    given = {name: value for name, value in asked.items() if value is not None}
+    check_out(out)
+    keep_photographs(images, [path])
+    found = workflows.evaluate(load(model, weights), images, **given, track=in_turn)
+    if found.images:
+        save(found, path)
     report(found.failed, len(images), "evaluated")
 
 
@@ -105,24 +85,3 @@ def _corners(box):
             f"--box is {box!r}, but four numbers LEFT,TOP,RIGHT,BOTTOM are expected, such as 10,20,110,95."
         ) from error
     return left, top, right, bottom
-
-
-def _print_table(found):
-    """Prints a row for each method and a column for each metric."""
-    from jaxplain.workflows import MEASURES
-
-    metrics = found.setting.metrics
-    columns = ["method", *(f"{metric}\n{MEASURES[metric].better} is better" for metric in metrics)]
-    show(columns, [(method, *map(_cell, row.values())) for method, row in found.summaries.items()], title=found.title)
-
-
-def _cell(summary):
-    mean = _number(summary.mean[0])
-    if summary.interval is None:
-        return mean
-    low, high = map(_number, summary.interval[:, 0])
-    return f"{mean} ({low} to {high})"
-
-
-def _number(value):
-    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.2g}"

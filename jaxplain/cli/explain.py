@@ -1,139 +1,104 @@
 """jaxplain explain: photographs explained, as figures, raw maps and records."""
 
-import json
+import ast
+import functools
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from jaxplain.cli.common import (
-    ModelName,
-    Out,
-    WeightsPath,
-    check_out,
-    keep_photographs,
-    progress,
-    report,
-    settings,
-    stems,
-)
-from jaxplain.cli.errors import in_one_sentence
+from jaxplain.cli.common import places, save_each
+from jaxplain.cli.options import NAMES, ModelName, Out, WeightsPath
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
+Methods = Annotated[
+    list[str] | None, Option(metavar="NAME", help=f"Repeatable; default: grad_cam. There is {', '.join(METHODS)}.")
+]
+_AT = "Layer of class activation maps, repeatable; see `jaxplain layers MODEL`."
+Layers = Annotated[list[str] | None, Option(metavar="NAME", help=_AT)]
+_CLASSES = "Name or index, repeatable; default: the top prediction."
+Targets = Annotated[list[str] | None, Option(metavar="CLASS", help=_CLASSES)]
+Against = Annotated[str | None, Option(metavar="CLASS", help="Explain why the target rather than this class.")]
+_SET = "Such as rise.samples=1000; see `jaxplain methods`."
+Settings = Annotated[list[str] | None, Option("--set", metavar="METHOD.OPTION=VALUE", help=_SET)]
+_SMOOTH = "Mean maps over so many noisy images (SmoothGrad)."
+Smooth = Annotated[int | None, Option(metavar="SAMPLES", help=_SMOOTH, min=1)]
+_SEGMENTS = "About so many superpixels; default: 50."
+NumSegments = Annotated[int | None, Option("--num-segments", "--segments", help=_SEGMENTS, min=1)]
+Segmenter = Annotated[str | None, Option(metavar="NAME", help="slic (default), quickshift or felzenszwalb.")]
+Reference = Annotated[str | None, Option(metavar="IMAGE", help="The image that fam compares with.")]
+Again = Annotated[Path | None, Option(metavar="FILE.json", help="Repeat the run of this record, and nothing else.")]
+
 
 def explain(
-    images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGE", help="Files, or sample:chelsea, sample:coffee...")
-    ] = None,
+    images: Annotated[list[str] | None, Argument(metavar="IMAGE", help=NAMES)] = None,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help=f"Repeatable; default: grad_cam. There is {', '.join(METHODS)}."),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Layer of class activation maps, repeatable; see `jaxplain layers MODEL`."),
-    ] = None,
-    target: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="Name or index, repeatable; default: the top prediction.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Explain why the target rather than this class.")
-    ] = None,
-    options: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="METHOD.OPTION=VALUE", help="Such as rise.samples=1000; see `jaxplain methods`."),
-    ] = None,
-    smooth: Annotated[
-        int | None, typer.Option(metavar="SAMPLES", help="Mean maps over so many noisy images (SmoothGrad).", min=1)
-    ] = None,
-    num_segments: Annotated[
-        int | None,
-        typer.Option("--num-segments", "--segments", help="About so many superpixels; default: 50.", min=1),
-    ] = None,
-    segmenter: Annotated[
-        str | None, typer.Option(metavar="NAME", help="slic (default), quickshift or felzenszwalb.")
-    ] = None,
-    reference: Annotated[str | None, typer.Option(metavar="IMAGE", help="The image that fam compares with.")] = None,
-    again: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Repeat the run of this record, and nothing else.")
-    ] = None,
+    method: Methods = None,
+    layer: Layers = None,
+    target: Targets = None,
+    against: Against = None,
+    options: Settings = None,
+    smooth: Smooth = None,
+    num_segments: NumSegments = None,
+    segmenter: Segmenter = None,
+    reference: Reference = None,
+    again: Again = None,
     out: Out = Path("out"),
 ) -> None:
     """Explain photographs.
 
     Prints each image's top five classes, and writes a figure (.png), the raw maps (.npz) and a record (.json).
     """
+    from jaxplain import workflows
     from jaxplain.models import load
-    from jaxplain.workflows import answers, ask
 
-    with in_one_sentence():
-        asked = {
-            "methods": method or ["grad_cam"], "targets": target or None, "against": against, "layer": layer or None,
-            "options": settings(options), "smooth": smooth, "num_segments": num_segments, "segmenter": segmenter,
-            "reference": reference,
-        }  # fmt: skip
-        sha256 = None
-        if again is not None:
-            images, model, sha256, asked = _recorded(again, images, {name for name, v in asked.items() if v}, method)
-        images = list(dict.fromkeys(images or []))
-        if not images:
-            raise ValueError("There is no IMAGE; name a file, or sample:chelsea; see `jaxplain explain --help`.")
+    asked: dict[str, Any] = {
+        "methods": method, "targets": target, "against": against, "layer": layer, "options": _settings(options),
+        "smooth": smooth, "num_segments": num_segments, "segmenter": segmenter, "reference": reference,
+    }  # fmt: skip
+    asked = {name: value for name, value in asked.items() if value not in (None, [], {})}
+    if again is None:
         loaded = load(model, weights)
-        if again is not None and loaded.weights.sha256 != sha256:
-            raise ValueError(f"{again} is of other weights (sha256 {sha256}); name them with --weights.")
-        question = ask(loaded, **asked)
-        paths = dict(zip(images, (out / stem for stem in stems(images)), strict=True))
-        check_out(out)
-        keep_photographs([*images, *([reference] if reference else [])], paths.values())
-    failures: list[tuple[str, Exception]] = []
-    with progress(len(images), "Explaining") as (step, watch):
-
-        def failed(image, error):
-            failures.append((image, error))
-            step()
-
-        for answer in answers(question, images, failed=failed, predicted=_print, watch=watch):
-            path = paths[answer.image]
-            try:
-                answer.save(path)
-                print(f"{path}.png, .npz and .json written", flush=True)
-                step()
-            except ValueError as error:
-                failed(answer.image, error)
-    report(failures, len(images), "explained")
-
-
-def _print(image, answer):
-    """Prints the top five classes, and the explained ones if they are not among them."""
-    top = answer.top()
-    rest = (answer.prediction(k) for k in answer.classes if k not in {p.index for p in top})
-    rows = (
-        (
-            p.category,
-            str(p.index),
-            f"{p.probability:.3f}",
-            f"{p.output:.2f}",
-            "yes" if p.index in answer.classes else "",
-        )
-        for p in (*top, *rest)
-    )
-    show(("class", "index", "probability", "logit", "explained"), rows, title=str(image))
-
-
-def _recorded(path, images, given, method):
-    """The image, the model, the sha256 of its weights and the question of a record."""
-    others = (given - {"methods"}) | ({"methods"} if method else set())
-    if images or others:
+    elif images or asked:
         raise ValueError("--again repeats a run as it was: leave all images and options but --weights and --out out.")
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}, expected a record (.json) of `jaxplain explain`; check the path.")
+    else:
+        images, loaded, asked = _repeated(workflows.recorded(again), again, weights)
+    if not images:
+        raise ValueError("There is no IMAGE; name a file, or sample:chelsea; see `jaxplain explain --help`.")
+    paths = places(images, out, others=[reference] if reference else [])
+    explain = functools.partial(workflows.explain, loaded, **asked)
+    printed = {"predicted": lambda _, found: show(*found.table())}
+    save_each(paths, lambda few, failed, watch: explain(few, failed=failed, watch=watch, **printed), table=False)
+
+
+def _repeated(run, path, weights):
+    """The image, the model and the keywords of a run; ValueError for other weights than its own."""
+    from jaxplain.models import load
+
+    loaded = load(run.model, weights)
+    if loaded.weights.sha256 != run.sha256:
+        raise ValueError(f"{path} is of other weights (sha256 {run.sha256}); name them with --weights.")
+    return [run.image], loaded, run.asked
+
+
+def _settings(given: Iterable[str] | None) -> dict[str, dict[str, Any]]:
+    """{method: {option: value}} of METHOD.OPTION=VALUE; ValueError for anything else."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in given or ():
+        name, equals, value = one.partition("=")
+        method, dot, option = name.partition(".")
+        if not (equals and dot and method and option):
+            raise ValueError(f"--set is {one!r}, but METHOD.OPTION=VALUE is expected, such as rise.samples=1000.")
+        found.setdefault(method, {})[option] = _value(value)
+    return found
+
+
+def _value(text):
+    """The number or truth that a text says, or the text."""
     try:
-        record = json.loads(path.read_bytes())
-        return [record["image"]], record["model"], record["weights"]["sha256"], dict(record["asked"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is no record of `jaxplain explain`, or one of an older version; run it anew."
-        ) from error
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

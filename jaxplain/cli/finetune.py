@@ -1,41 +1,42 @@
 """jaxplain finetune: a network of one's own classes."""
 
 import shlex
-import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from jaxplain.cli.common import bars
-from jaxplain.cli.errors import in_one_sentence
+from jaxplain.cli.common import check_out
+from jaxplain.cli.options import ModelName
+from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
+
+Folder = Annotated[Path, Argument(metavar="DIR", help="A folder with a folder of images for each class.")]
+Out = Annotated[Path, Option(metavar="DIR", help="Folder for the result, new or empty.")]
+_START = "Where to start: a .pth, a .safetensors, a converted folder, or a published set's name."
+Start = Annotated[Path | None, Option(metavar="PATH", help=_START)]
+Epochs = Annotated[int, Option(help="At most so many passes over the images in each phase.")]
+_ALL = "Train all layers after the classifier; on CPUs this takes long."
+AllLayers = Annotated[bool, Option("--all", help=_ALL)]
+Batch = Annotated[int, Option(help="Images in a step; fewer take less memory.")]
+Rate = Annotated[float, Option(help="Learning rate of the classifier; --all takes a hundredth.")]
+Validation = Annotated[float, Option(help="Share of each class that is held out.")]
+Patience = Annotated[int, Option(help="Epochs without a smaller loss on held-out images before a phase ends.")]
+Seed = Annotated[int, Option(help="Of all randomness.", min=0, max=2**31 - 1)]
 
 
 def finetune(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a folder of images for each class.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result, new or empty.")],
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Network, as `jaxplain models` lists them.")
-    ] = "efficientnet_lite0",
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Where to start: a .pth, a .safetensors, a converted folder, or a published set's name.",
-        ),
-    ] = None,
-    epochs: Annotated[int, typer.Option(help="At most so many passes over the images in each phase.")] = 50,
-    all_layers: Annotated[
-        bool, typer.Option("--all", help="Train all layers after the classifier; on CPUs this takes long.")
-    ] = False,
-    batch: Annotated[int, typer.Option(help="Images in a step; fewer take less memory.")] = 16,
-    rate: Annotated[float, typer.Option(help="Learning rate of the classifier; --all takes a hundredth.")] = 0.001,
-    validation: Annotated[float, typer.Option(help="Share of each class that is held out.")] = 0.2,
-    patience: Annotated[
-        int, typer.Option(help="Epochs without a smaller loss on held-out images before a phase ends.")
-    ] = 5,
-    seed: Annotated[int, typer.Option(help="Of all randomness.", min=0, max=2**31 - 1)] = 0,
+    folder: Folder,
+    out: Out,
+    model: ModelName = "efficientnet_lite0",
+    weights: Start = None,
+    epochs: Epochs = 50,
+    all_layers: AllLayers = False,
+    batch: Batch = 16,
+    rate: Rate = 0.001,
+    validation: Validation = 0.2,
+    patience: Patience = 5,
+    seed: Seed = 0,
 ) -> None:
     """Train a network's classifier for your own classes.
 
@@ -45,14 +46,14 @@ def finetune(
     from jaxplain import workflows
     from jaxplain.models import load
 
-    options = {"epochs": epochs, "all_layers": all_layers, "batch": batch, "rate": rate, "validation": validation}
-    with in_one_sentence():
-        _check(out, folder)
-        start = load(model, weights)
-        with bars() as track:
-            tuned = workflows.finetune(start, folder, **options, patience=patience, seed=seed, track=track)
-        tuned.save(out)
-    show(("trained", "best epoch", "images", "loss", "accuracy"), _rows(tuned), title=tuned.summary)
+    options: dict[str, Any] = {"epochs": epochs, "all_layers": all_layers, "batch": batch, "rate": rate}
+    _check(out, folder)
+    start = load(model, weights)
+    with bars() as track:
+        options |= {"validation": validation, "patience": patience, "seed": seed, "track": track}
+        tuned = workflows.finetune(start, folder, **options)
+    tuned.save(out)
+    show(*tuned.table())
     print(f"{out} written, with learning_curve.png and history.json")
     print(f"Go on with: jaxplain explain IMAGE --model {model} --weights {shlex.quote(str(out))}", flush=True)
 
@@ -64,18 +65,6 @@ def _check(out, folder):
 
     with writing(out):
         vacant(out)
-        if out.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{out} is inside {folder}, where it would be a class; name another folder with --out.")
-        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-
-
-def _rows(tuned):
-    """The scores of each phase's best epoch."""
-    history, kept = tuned.tuned.history, tuned.tuned.best
-    for name, epochs in tuned.phases:
-        best = min(epochs, key=lambda number: history[number].validation.loss)
-        which = f"{best + 1} of {len(history)}{' (kept)' * (best == kept)}"
-        yield name, which, "training", *(f"{value:.3g}" for value in history[best].training)
-        yield "", "", "held-out", *(f"{value:.3g}" for value in history[best].validation)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{out} is inside {folder}, where it would be a class; name another folder with --out.")
+    check_out(out)

@@ -7,7 +7,7 @@ from jaxplain.methods import METHODS
 def methods() -> None:
     """List the methods: what comes out, their options, their passes through the network, what they answer."""
     columns = "method", "map of", "needs", "options", "forward", "backward", "question"
-    show(columns, [_cells(row) for row in METHODS.values()])
+    show(None, columns, [_cells(row) for row in METHODS.values()])
     print("Options are set by --set METHOD.OPTION=VALUE, such as --set rise.samples=1000.", flush=True)
 
 

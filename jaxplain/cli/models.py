@@ -1,6 +1,5 @@
 """jaxplain models: which networks there are."""
 
-from jaxplain.cli.errors import in_one_sentence
 from jaxplain.cli.tables import show
 
 
@@ -17,8 +16,6 @@ def models() -> None:
             here = "no" if on_this_machine(name, published) is None else "yes"
             yield name, f"{side} x {side}", f"{count / 1e6:.1f} M", published.name, here
 
-    columns = "model", "input", "parameters", "weights", "here"
-    with in_one_sentence():
-        listed = [row for name in available() for row in rows(name)]
-    show(columns, listed)
+    listed = [row for name in available() for row in rows(name)]
+    show(None, ("model", "input", "parameters", "weights", "here"), listed)
     print("`jaxplain fetch MODEL` gets what is not here, and `--weights NAME` one set among several.", flush=True)

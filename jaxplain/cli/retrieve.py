@@ -1,27 +1,31 @@
 """jaxplain retrieve: the most similar images of a folder, and what they have in common with the query."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from jaxplain.cli.common import Layer, ModelName, Out, Skip, WeightsPath, bars, check_out, keep_photographs, stems
-from jaxplain.cli.errors import in_one_sentence, say
-from jaxplain.cli.tables import show
+from jaxplain.cli.common import check_out, keep_photographs, save, stems
+from jaxplain.cli.errors import say_left_out
+from jaxplain.cli.options import Layer, ModelName, Out, Skip, WeightsPath
+from jaxplain.cli.progress import bars
 from jaxplain.similarity import POOLED
+
+Query = Annotated[str, Argument(metavar="QUERY", help="A file, or sample:chelsea, sample:coffee...")]
+Gallery = Annotated[Path, Option(metavar="DIR", help="The folder of images to look through.")]
+Similarity = Annotated[str, Option(metavar="NAME", help=f"Of the embeddings: {', '.join(POOLED)}.")]
+Explain = Annotated[bool, Option("--explain", help="Draw what each pair has in common on both.")]
 
 
 def retrieve(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="A file, or sample:chelsea, sample:coffee...")],
-    gallery: Annotated[Path, typer.Option(metavar="DIR", help="The folder of images to look through.")],
+    query: Query,
+    gallery: Gallery,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
     layer: Layer = None,
-    similarity: Annotated[
-        str, typer.Option(metavar="NAME", help=f"Of the embeddings: {', '.join(POOLED)}.")
-    ] = "cosine",
-    top: Annotated[int, typer.Option(help="How many images.", min=1)] = 5,
-    explain: Annotated[bool, typer.Option("--explain", help="Draw what each pair has in common on both.")] = False,
+    similarity: Similarity = "cosine",
+    top: Annotated[int, Option(help="How many images.", min=1)] = 5,
+    explain: Explain = False,
     skip: Skip = False,
     out: Out = Path("out"),
 ) -> None:
@@ -35,16 +39,12 @@ def retrieve(
     from jaxplain.models import load
 
     path = out / f"{stems([query])[0]}_matches"
-    with in_one_sentence():
-        loaded = load(model, weights)
-        check_out(out)
-        with bars() as track:
-            options = {"layer": layer, "similarity": similarity, "top": top, "explain": explain}
-            found = workflows.retrieve(loaded, query, gallery, **options, skip_unreadable=skip, track=track)
-        keep_photographs([query, *map(str, found.images)], [path])
-        found.save(path)
+    loaded = load(model, weights)
+    check_out(out)
+    options: dict[str, Any] = {"layer": layer, "similarity": similarity, "top": top, "explain": explain}
+    with bars() as track:
+        found = workflows.retrieve(loaded, query, gallery, **options, skip_unreadable=skip, track=track)
+    keep_photographs([query, *map(str, found.images)], [path])
     for image, error in found.unreadable:
-        say(f"left out: {error if str(image) in str(error) else f'{image}: {error}'}")
-    rows = [(str(rank), match.image.name, f"{match.similarity:.4g}") for rank, match in enumerate(found.matches, 1)]
-    show(("rank", "image", similarity), rows, title=f"{query}, among {len(found.images)} images\n{found.title}")
-    print(f"{path}.png, .csv and .json written", flush=True)
+        say_left_out(image, error)
+    save(found, path)

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from jaxplain.cli.common import bars
-from jaxplain.cli.errors import in_one_sentence
+from jaxplain.cli.progress import bars
+
+Folder = Annotated[Path, Argument(metavar="DIR", help="Folder for the samples, made if it is not there.")]
+Count = Annotated[int, Option(metavar="N", help="Pictures of each concept.", min=1)]
 
 
-def samples(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the samples, made if it is not there.")],
-    count: Annotated[int, typer.Option(metavar="N", help="Pictures of each concept.", min=1)] = 20,
-) -> None:
+def samples(folder: Folder, count: Count = 20) -> None:
     """Write images to try the other commands with.
 
     DIR/textures has labelled crops of three photographs, DIR/concepts pictures of six drawn textures and random crops,
@@ -20,7 +19,7 @@ def samples(
     """
     from jaxplain.workflows import samples
 
-    with in_one_sentence(), bars() as track:
+    with bars() as track:
         written = samples(folder, count=count, track=track)
     print(f"{written.textures}: photographs of textures, a folder a class")
     print(f"{written.concepts}: drawn textures, a folder a concept, and random crops")

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 
 
-def show(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+def show(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table on stdout; in narrow terminals its cells are folded, so nothing is cut off."""
     from rich.console import Console
     from rich.table import Column, Table

@@ -43,6 +43,11 @@ class ConceptRow(NamedTuple):
         """The concept's name, and whether the layer recognises it."""
         return self.concept if self.recognised else f"{self.concept} (not recognised)"
 
+    @property
+    def marked(self) -> str:
+        """The number, with a star where it is more than random concepts have."""
+        return f"{self.value:.3f}{' *' * self.significant}"
+
 
 def row(
     provenance: Provenance, layer: str, name: str, target: int, value: float, nulls: np.ndarray, sample: np.ndarray
@@ -92,6 +97,14 @@ def examples(provenance: Provenance) -> list[Panel]:
     return [
         Panel(f"{name}:\nimages it was fitted to", _montage(one.examples)) for name, one in provenance.concepts.items()
     ]
+
+
+def caption(subject: str, errors: Mapping[str, float]) -> str:
+    """A table's title: what is explained, and how its numbers are read."""
+    return (
+        f"{subject}\n* more than random concepts have, p < {LEVEL} after Holm's correction; "
+        f"completeness error at most {max(errors.values()):.1%}"
+    )
 
 
 def title(subject: str, provenance: Provenance) -> str:

@@ -1,6 +1,5 @@
 """Concepts fitted to images, and concepts checked against the model that they are used with."""
 
-import difflib
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -11,17 +10,26 @@ import numpy as np
 
 from jaxplain._types import Explain, Rule, Test
 from jaxplain.concepts import Fitted, check_model, fingerprint, fit_images, read
-from jaxplain.explain import Concept, concept_attribution, stack_concepts
+from jaxplain.explain import Attribution, Concept, concept_attribution, stack_concepts
 from jaxplain.methods import check_name
 from jaxplain.models import Model, Track, Weights, untracked
 from jaxplain.net import layers as net_layers
 from jaxplain.transform import at_layers
 from jaxplain.workflows._images import LeftOut, Reading, read_levels
+from jaxplain.workflows._layers import checked_layer
 
 POINTS = 17  # of an integral's path at a time
 
 ByConcept = dict[str, dict[str, np.ndarray]]  # by layer and name of the concept
 ConceptOrFile = Fitted | str | os.PathLike[str]
+
+
+class Integral(NamedTuple):
+    """The layers and the options of attributions: all that is static where these are compiled."""
+
+    layers: tuple[str, ...]
+    steps: int
+    rule: Rule
 
 
 class Provenance(NamedTuple):
@@ -40,6 +48,11 @@ class Provenance(NamedTuple):
     def layers(self) -> tuple[str, ...]:
         """The layers of any of the concepts."""
         return tuple(dict.fromkeys(layer for one in self.concepts.values() for layer in one.concepts))
+
+    @property
+    def integral(self) -> Integral:
+        """How attributions are computed."""
+        return Integral(self.layers, self.options["steps"], self.options["rule"])
 
 
 def fit_concept(
@@ -68,7 +81,7 @@ def fit_concept(
     """
     if nulls < 2:
         raise ValueError(f"nulls is {nulls}, expected a whole number from 2, such as 20; give a larger one.")
-    layers = [_spatial(model, layer) for layer in dict.fromkeys(layers or [model.spec.cam_layer])]
+    layers = [checked_layer(model, layer) for layer in dict.fromkeys(layers or [model.spec.cam_layer])]
     reading = Reading(skip_unreadable, left_out, track)
     ours, theirs = (read_levels(some, model.spec, reading) for some in (images, random))
     return fit_images(name, model, ours, theirs, layers, nulls=nulls, seed=seed)
@@ -110,29 +123,33 @@ def stacked(provenance: Provenance) -> tuple[dict[str, Concept], dict[str, Conce
     return own, {layer: together(layer, concepts) for layer, concepts in own.items()}
 
 
-def attribution_options(provenance: Provenance) -> dict[str, Any]:
-    """The layers, and the options of the integral: all that is static where attributions are compiled."""
-    return {"layers": provenance.layers, **{key: provenance.options[key] for key in ("steps", "rule")}}
+class Attributed(NamedTuple):
+    """Attributions `values` (...) to concepts and `nulls` (m, ...) to their null concepts, and the largest errors."""
+
+    values: ByConcept
+    nulls: ByConcept
+    errors: dict[str, float]
 
 
-def attribution(layers: Sequence[str], steps: int, rule: Rule) -> Explain:
-    """concept_attribution with these options as explain(net, x, target, *, concepts) -> {layer: Attribution}."""
+def attribution(integral: Integral) -> Explain:
+    """concept_attribution at layers as explain(net, x, target, *, concepts) -> {layer: Attribution}."""
+    layers, steps, rule = integral
     return at_layers(functools.partial(concept_attribution, steps=steps, rule=rule, chunk=POINTS), layers)
 
 
-def by_concept(provenance: Provenance, found: Mapping[str, np.ndarray]) -> tuple[ByConcept, ByConcept]:
-    """Values (..., k + nulls) by layer as values (...) of each concept, and (m, ...) of its null concepts."""
+def attributed(provenance: Provenance, found: Mapping[str, Attribution]) -> Attributed:
+    """The attributions (..., k + nulls) by layer as those of each concept and of its null concepts."""
     own: ByConcept = {}
     nulls: ByConcept = {}
-    for layer, values in found.items():
-        rows, fitted = np.moveaxis(values, -1, 0), provenance.at(layer)
+    for layer, attribution in found.items():
+        rows, fitted = np.moveaxis(np.asarray(attribution.values), -1, 0), provenance.at(layer)
         if not np.isfinite(rows).all():
             raise ValueError(f"The activations at {layer!r} are not finite: look at the image and the weights.")
         names = [one.name for one in fitted]
         ends = np.cumsum([len(fitted), *(len(one.nulls[layer].direction) for one in fitted)])
         first, *rest = np.split(rows, ends[:-1])
         own[layer], nulls[layer] = (dict(zip(names, some, strict=True)) for some in (first, rest))
-    return own, nulls
+    return Attributed(own, nulls, {layer: float(np.max(each.error)) for layer, each in found.items()})
 
 
 def _several(concepts):
@@ -149,19 +166,8 @@ def _check_concepts(model, fitted):
     for one in fitted:
         for layer, concept in one.concepts.items():
             width = len(concept.direction)
-            channels = net_layers(model.net, model.spec.image)[_spatial(model, layer)].shape[-1]
+            channels = net_layers(model.net, model.spec.image)[checked_layer(model, layer)].shape[-1]
             if channels != width:
                 raise ValueError(
                     f"The concept {one.name!r} has {width} channels, but {layer!r} has {channels}: fit it again."
                 )
-
-
-def _spatial(model, layer):
-    """The layer, if there is one of that name with height and width; ValueError otherwise."""
-    sites, listed = net_layers(model.net, model.spec.image), f"`jaxplain layers {model.spec.name}` lists them"
-    if layer not in sites:
-        near = difflib.get_close_matches(layer, sites, cutoff=0.4) or list(sites)[-3:]
-        raise ValueError(f"There is no layer {layer!r}; near are {', '.join(near)}, and {listed}.")
-    if len(sites[layer].shape) != 3:
-        raise ValueError(f"Layer {layer!r} has no height and width to make a map of; choose another, {listed}.")
-    return layer

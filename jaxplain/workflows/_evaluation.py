@@ -16,7 +16,7 @@ from jaxplain.stats import bootstrap_interval
 from jaxplain.workflows._files import Writer, csv_writer, json_writer
 from jaxplain.workflows._images import image_name
 from jaxplain.workflows._measures import MEASURES, Score
-from jaxplain.workflows._result import Result
+from jaxplain.workflows._result import Result, Table
 
 _DRAWS = 2000  # of the bootstrap
 _ABREAST = 3  # panels in a row of the figure
@@ -100,6 +100,12 @@ class Evaluation(Result):
         """The values (N,) of a metric for a method's maps of the N images."""
         return np.array([outcome.scores[method][metric].value for outcome in self.images])
 
+    def table(self) -> Table:
+        """The mean of each metric with its interval, a row for each method and a column for each metric."""
+        columns = "method", *(f"{metric}\n{MEASURES[metric].better} is better" for metric in self.setting.metrics)
+        rows = [(method, *map(_cell, row.values())) for method, row in self.summaries.items()]
+        return Table(self.title, columns, tuple(rows))
+
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
         """Writes every value (.csv), the record (.json) and, if there are curves, the figure, all or none.
 
@@ -108,7 +114,7 @@ class Evaluation(Result):
         written = super().save(path)
         if not self._panels():
             Path(f"{path}.png").unlink(missing_ok=True)
-        return written
+        return tuple(sorted(written))
 
     def _title(self) -> str:
         width = 50 * len(self._panels()[0])
@@ -202,6 +208,15 @@ def _conventions(setting):
         "blur": f"Gaussian of sigma {5 * side / 224:.3g} in a window of {2 * max(1, round(5 * side / 224)) + 1} pixels",
         "interval": f"95 %, percentiles of the mean over images in {_DRAWS} bootstrap draws of the images",
     }
+
+
+def _cell(summary):
+    mean = _number(summary.mean[0])
+    return mean if summary.interval is None else f"{mean} ({' to '.join(map(_number, summary.interval[:, 0]))})"
+
+
+def _number(value):
+    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.2g}"
 
 
 def _summary(summary):

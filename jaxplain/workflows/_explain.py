@@ -17,6 +17,7 @@ from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
 from jaxplain.workflows._explanation import Explanation, Reference
+from jaxplain.workflows._images import as_given
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
 from jaxplain.workflows._running import computed, reported
@@ -37,7 +38,6 @@ class Question(NamedTuple):
 
     model: Model
     rows: dict[str, tuple[Method, str | None]]
-    layers: tuple[str, ...]
     targets: tuple[int, ...] | None
     against: int | None
     segmenter: Segmenter
@@ -60,10 +60,10 @@ def explain(
     segmenter: Segmenter | None = None,
     reference: Any = None,
     failed: Callable[[Any, Exception], None] | None = None,
-    predicted: Callable[[Any, "Explanation"], None] | None = None,
+    predicted: Callable[[Any, Explanation], None] | None = None,
     watch: Watch | None = None,
 ) -> Any:
-    """The Explanation of an image, or a list of them for a sequence of images.
+    """The Explanation of an image; of a list or tuple of images a list, of an iterator an iterator, as each is ready.
 
     `methods` are names of the table, or {name: function or Method}; `options` are theirs, {"rise": {"samples": 1000}}.
     `targets` are names or indices of classes, by default each image's top one, and `against` is the class that they are
@@ -71,42 +71,13 @@ def explain(
     many noisy images. Superpixels are about `num_segments` of a `segmenter`, and `reference` is the image of methods
     that compare. An image that cannot be explained raises its ValueError, or is left out after failed(image, error).
     `predicted(image, explanation)` gets the classes before any map is made, and `watch(method, done, of)` the parts of
-    long computations.
+    long computations. What is asked is checked before the first image is read.
 
         model = load("efficientnet_lite0")
         explain(model, "sample:chelsea", methods=["grad_cam"], targets=["tabby"])
+        for explanation in explain(model, Path("photos").glob("*.jpg")):        # none of them is kept
+            explanation.save(Path("out") / explanation.image.stem)
     """
-    several = isinstance(images, list | tuple)
-    question = ask(
-        model,
-        methods=methods,
-        targets=targets,
-        against=against,
-        layer=layer,
-        options=options,
-        smooth=smooth,
-        num_segments=num_segments,
-        segmenter=segmenter,
-        reference=reference,
-    )
-    found = list(answers(question, images if several else [images], failed=failed, predicted=predicted, watch=watch))
-    return found if several else found[0] if found else None
-
-
-def ask(
-    model: Model,
-    *,
-    methods: Methods = ("grad_cam",),
-    targets: Iterable[Any] | None = None,
-    against: Any = None,
-    layer: str | Sequence[str] | None = None,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
-    smooth: int | None = None,
-    num_segments: int | None = None,
-    segmenter: Segmenter | None = None,
-    reference: Any = None,
-) -> Question:
-    """The question that `explain` puts, checked; `answers` applies it to images."""
     asked = chosen(methods, options or {})
     at = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer or [model.spec.cam_layer]))
     for name in at:
@@ -115,10 +86,7 @@ def ask(
     if smooth is not None:
         sigma = NOISE * float(np.mean(1 / np.asarray(model.spec.std)))
         asked = [smoothed(row, smooth, sigma) for row in asked]
-    classes = None if targets is None else tuple(dict.fromkeys(find_class(t, model.spec.categories) for t in targets))
-    opposed = None if against is None else find_class(against, model.spec.categories)
-    if classes is not None and opposed in classes:
-        raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
+    classes, opposed = _contrast(targets, against, model.spec.categories)
     settings = {
         "methods": [methods] if isinstance(methods, str) else list(methods),
         "options": {name: dict(values) for name, values in (options or {}).items()},
@@ -130,17 +98,12 @@ def ask(
         "segmenter": segmenter,
         "reference": None if reference is None else str(reference),
     }
-    return Question(
-        model,
-        _placed(asked, at),
-        at,
-        classes,
-        opposed,
-        segmenter or "slic",
-        num_segments or 50,
-        None if reference is None else _reference(model, reference, at),
-        settings,
+    compared = None if reference is None else _reference(model, reference, at)
+    question = Question(
+        model, _placed(asked, at), classes, opposed, segmenter or "slic", num_segments or 50, compared, settings
     )
+    answers = functools.partial(_answers, question, failed=failed, predicted=predicted, watch=watch)
+    return as_given(images, answers)
 
 
 def chosen(methods: Methods, options: Mapping[str, Mapping[str, Any]]) -> list[Method]:
@@ -152,6 +115,15 @@ def chosen(methods: Methods, options: Mapping[str, Mapping[str, Any]]) -> list[M
             f"There are options for {unused[0]}, which is not among the methods: add it, or leave them out."
         )
     return [with_options(row, options.get(name, {})) for name, row in found.items()]
+
+
+def _contrast(targets, against, categories):
+    """The indices of the classes to explain, None for each image's own, and of the one that they are held against."""
+    classes = None if targets is None else tuple(dict.fromkeys(find_class(one, categories) for one in targets))
+    opposed = None if against is None else find_class(against, categories)
+    if classes is not None and opposed in classes:
+        raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
+    return classes, opposed
 
 
 def _placed(rows, at):
@@ -190,14 +162,7 @@ def _reference(model, image, at):
     return Reference(str(image), photo, x, {layer: _embedded(model.net, x, layer) for layer in at})
 
 
-def answers(
-    question: Question,
-    images: Iterable[Any],
-    *,
-    failed: Callable[[Any, Exception], None] | None = None,
-    predicted: Callable[[Any, Explanation], None] | None = None,
-    watch: Watch | None = None,
-) -> Iterator[Explanation]:
+def _answers(question, images, *, failed, predicted, watch) -> Iterator[Explanation]:
     """The Explanation of each image, as it is ready; images are decoded in threads meanwhile."""
     model = question.model
     functions = {name: _explainer(row, layer, model, watch) for name, (row, layer) in question.rows.items()}

@@ -14,21 +14,30 @@ from jaxplain.models import Model, find_class, normalised, open_image
 from jaxplain.render import Panel
 from jaxplain.target import one_hot
 from jaxplain.transform import over_classes
-from jaxplain.workflows._concept_rows import ConceptRow, bars, corrected, examples, recognised, row, title, writers
+from jaxplain.workflows._concept_rows import (
+    ConceptRow,
+    bars,
+    caption,
+    corrected,
+    examples,
+    recognised,
+    row,
+    title,
+    writers,
+)
 from jaxplain.workflows._concepts import (
     ByConcept,
     ConceptOrFile,
     Provenance,
+    attributed,
     attribution,
-    attribution_options,
-    by_concept,
     checked,
     class_name,
     stacked,
 )
 from jaxplain.workflows._files import file_name
-from jaxplain.workflows._images import image_name
-from jaxplain.workflows._result import Result
+from jaxplain.workflows._images import as_given, each, image_name
+from jaxplain.workflows._result import Result, Table
 
 CLASSES = 3  # that are explained where none is named
 _SEEN = 448, 448  # pixels of what the network sees, in the figure
@@ -62,6 +71,15 @@ class ConceptExplanation(Result):
     def __repr__(self) -> str:
         concepts, classes = ", ".join(self.provenance.concepts), ", ".join(self.classes.values())
         return f"ConceptExplanation({self.image}: {concepts} at {', '.join(self.maps)} for {classes})"
+
+    def table(self) -> Table:
+        """The attributions: a row for each layer and concept, a column for each class."""
+        classes = zip(self.classes.values(), self.probabilities, strict=True)
+        columns = "layer", "concept", *(f"{name}\np = {probability:.2g}" for name, probability in classes)
+        cells: dict[tuple[str, str], list[str]] = {}
+        for one in self.rows:
+            cells.setdefault((one.layer, one.label), []).append(one.marked)
+        return Table(caption(self.image, self.errors), columns, tuple((*key, *some) for key, some in cells.items()))
 
     def _panels(self):
         """The photograph and the concepts' own images, and below them the attributions and the maps at each layer."""
@@ -110,33 +128,23 @@ def explain_concepts(
     steps: int = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
-) -> ConceptExplanation | list[ConceptExplanation]:
+    failed: Callable[[Any, Exception], None] | None = None,
+) -> Any:
     """Where layers see concepts in an image, maps (h, w), and what they count for in K classes, attributions (K,).
 
-    An attribution is a share of a class's evidence, between 0 and 1. A list or tuple of images has a list of
-    explanations. `concepts` are what fit_concept returns, or its files; `targets` are names or indices of classes, by
-    default the three with the largest outputs. `steps` and `rule` are those of the integral over the path from zero
-    activations, and `test` compares with random concepts. ValueError for concepts of another model.
+    The ConceptExplanation of an image; of a list or tuple of images a list, of an iterator an iterator, as each is
+    ready. An attribution is a share of a class's evidence, between 0 and 1. `concepts` are what fit_concept returns, or
+    its files; `targets` are names or indices of classes, by default the three with the largest outputs. `steps` and
+    `rule` are those of the integral over the path from zero activations, and `test` compares with random concepts.
+    ValueError for concepts of another model. An image that cannot be explained raises its ValueError, or is left out
+    after failed(image, error).
 
         explain_concepts(model, "sample:coins", ["dots.concept"], targets="gong").save("out/coins")
     """
-    explain = concept_explainer(model, concepts, targets=targets, steps=steps, rule=rule, test=test)
-    return [explain(image) for image in images] if isinstance(images, list | tuple) else explain(images)
-
-
-def concept_explainer(
-    model: Model,
-    concepts: ConceptOrFile | Sequence[ConceptOrFile],
-    *,
-    targets: Targets | None = None,
-    steps: int = 50,
-    rule: Rule = "trapezoid",
-    test: Test = "welch",
-) -> Callable[[Any], ConceptExplanation]:
-    """The function from an image to its explanation, as `explain_concepts` gives it, for images that come in turn."""
     provenance = checked(model, concepts, steps, rule, test)
     chosen = None if targets is None else _indices(targets, model.spec.categories)
-    return functools.partial(_explain, model, provenance, stacked(provenance), chosen)
+    explain = functools.partial(_explain, model, provenance, stacked(provenance), chosen)
+    return as_given(images, functools.partial(each, explain, failed=failed))
 
 
 def _explain(model, provenance, concepts, targets, image):
@@ -146,9 +154,9 @@ def _explain(model, provenance, concepts, targets, image):
     classes = targets or tuple(int(k) for k in np.argsort(-outputs, kind="stable")[:CLASSES])
     covectors = one_hot(np.array(classes), len(outputs))
     inputs = model.net, model.normalise, levels, covectors, *concepts
-    found = _maps_and_attributions(*inputs, **attribution_options(provenance))
+    found = _maps_and_attributions(*inputs, integral=provenance.integral)
     maps, attributions = jax.tree.map(np.asarray, found)
-    values, nulls = by_concept(provenance, {layer: a.values for layer, a in attributions.items()})
+    numbers = attributed(provenance, attributions)
     odds = np.exp(outputs - outputs.max())
     return ConceptExplanation(
         image=image_name(image),
@@ -156,13 +164,11 @@ def _explain(model, provenance, concepts, targets, image):
         box=model.placement(photo),
         classes={k: class_name(model, k) for k in classes},
         probabilities=(odds / odds.sum())[[*classes]],
-        maps={layer: dict(zip(values[layer], maps[layer], strict=True)) for layer in values},
-        values=values,
-        nulls=nulls,
+        maps={layer: dict(zip(named, maps[layer], strict=True)) for layer, named in numbers.values.items()},
         shares={layer: a.share for layer, a in attributions.items()},
-        errors={layer: float(a.error.max()) for layer, a in attributions.items()},
-        rows=_rows(provenance, classes, values, nulls),
+        rows=_rows(provenance, classes, numbers.values, numbers.nulls),
         provenance=provenance,
+        **numbers._asdict(),
     )
 
 
@@ -171,12 +177,12 @@ def _outputs(net, normalise, levels):
     return net(normalised(normalise, levels)[0])
 
 
-@functools.partial(jax.jit, static_argnames=("layers", "steps", "rule"))
-def _maps_and_attributions(net, normalise, levels, targets, own, everything, *, layers, steps, rule):
+@functools.partial(jax.jit, static_argnames="integral")
+def _maps_and_attributions(net, normalise, levels, targets, own, everything, *, integral):
     """Maps {layer: (k, h, w)} of concepts, and the Attribution {layer: (K, k + m)} of these and of null concepts."""
     (x,) = normalised(normalise, levels)
-    maps = {layer: concept_map(net, x, layer=layer, concept=own[layer]) for layer in layers}
-    return maps, over_classes(attribution(layers, steps, rule))(net, x, targets, concepts=everything)
+    maps = {layer: concept_map(net, x, layer=layer, concept=own[layer]) for layer in integral.layers}
+    return maps, over_classes(attribution(integral))(net, x, targets, concepts=everything)
 
 
 def _rows(provenance, classes, values, nulls):

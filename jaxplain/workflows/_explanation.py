@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,8 @@ from jaxplain.models import Model, Prediction
 from jaxplain.postprocess import keep_segments
 from jaxplain.render import Bars, Panel, outlined, scale_of
 from jaxplain.workflows._files import Writer, file_name, json_writer
-from jaxplain.workflows._result import Result
+from jaxplain.workflows._images import image_name
+from jaxplain.workflows._result import Result, Table
 
 SIDE = 448  # pixels of a panel
 
@@ -71,6 +71,16 @@ class Explanation(Result):
     def score(self, k: int) -> float:
         """What is explained: the class's output, or by how much it is above that of the class it is held against."""
         return float(self.outputs[k] - (0 if self.against is None else self.outputs[self.against]))
+
+    def table(self) -> Table:
+        """The top five classes, and the explained ones that are not among them."""
+        top = self.top()
+        others = [self.prediction(k) for k in self.classes if k not in {p.index for p in top}]
+        rows = (
+            (p.category, str(p.index), f"{p.probability:.3f}", f"{p.output:.2f}", "yes" * (p.index in self.classes))
+            for p in (*top, *others)
+        )
+        return Table(image_name(self.image), ("class", "index", "probability", "logit", "explained"), tuple(rows))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -182,9 +192,3 @@ def _enlarged(labels, picture):
     """Labels (h, w) at a picture's size, each pixel's the nearest one."""
     rows, columns = (np.arange(n) * m // n for n, m in zip(picture.shape, labels.shape, strict=False))
     return labels[rows[:, None], columns]
-
-
-def stem(image: Any) -> str:
-    """The name of an image's results."""
-    text = str(image)
-    return text.removeprefix("sample:") if text.startswith("sample:") else Path(text).stem

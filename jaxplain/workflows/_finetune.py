@@ -13,7 +13,7 @@ from jaxplain.models import Model, Recipe, Track, Tuned, untracked
 from jaxplain.render import Curves, figure
 from jaxplain.weights_convert import save
 from jaxplain.workflows._files import json_writer, writing
-from jaxplain.workflows._result import Result
+from jaxplain.workflows._result import Result, Table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +50,18 @@ class FineTuned(Result):
         """[(name, numbers of its epochs from 0)] of the phases of training."""
         names = [epoch.phase for epoch in self.tuned.history]
         return [(name, [i for i, each in enumerate(names) if each == name]) for name in dict.fromkeys(names)]
+
+    def table(self) -> Table:
+        """The scores of each phase's best epoch."""
+        return Table(self.summary, ("trained", "best epoch", "images", "loss", "accuracy"), tuple(self._rows()))
+
+    def _rows(self):
+        history = self.tuned.history
+        for name, epochs in self.phases:
+            best = min(epochs, key=lambda number: history[number].validation.loss)
+            which = f"{best + 1} of {len(history)}{' (kept)' * (best == self.tuned.best)}"
+            yield name, which, "training", *(f"{value:.3g}" for value in history[best].training)
+            yield "", "", "held-out", *(f"{value:.3g}" for value in history[best].validation)
 
     def _panels(self) -> Sequence[Sequence[Curves]]:
         return [[self._curves("loss", None), self._curves("accuracy", 1.05)]]

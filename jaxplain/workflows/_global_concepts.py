@@ -16,20 +16,19 @@ from jaxplain.models import Model, Track, find_class, normalised, untracked
 from jaxplain.stats import interval
 from jaxplain.target import one_hot
 from jaxplain.transform import batched
-from jaxplain.workflows._concept_rows import ConceptRow, bars, corrected, examples, row, title, writers
+from jaxplain.workflows._concept_rows import ConceptRow, bars, caption, corrected, examples, row, title, writers
 from jaxplain.workflows._concepts import (
     ByConcept,
     ConceptOrFile,
     Provenance,
+    attributed,
     attribution,
-    attribution_options,
-    by_concept,
     checked,
     class_name,
     stacked,
 )
 from jaxplain.workflows._images import LeftOut, Reading, image_name, images_in, read_batches
-from jaxplain.workflows._result import Result
+from jaxplain.workflows._result import Result, Table
 
 BATCH = 4  # images at a time
 
@@ -62,6 +61,16 @@ class GlobalConcepts(Result):
     def subject(self) -> str:
         """The class, and over how many images."""
         return f"{self.category}: mean of {len(self.images)} images"
+
+    def table(self) -> Table:
+        """The mean attributions: a row for each layer and concept."""
+        columns = "layer", "concept", "mean", "deviation", "interval", "random concepts"
+        rows = (
+            (row.layer, row.label, row.marked, f"{row.deviation:.3f}", f"{row.low:.3f} to {row.high:.3f}",
+             f"{row.null_low:.3f} to {row.null_high:.3f}")
+            for row in self.rows
+        )  # fmt: skip
+        return Table(caption(self.subject, self.errors), columns, tuple(rows))
 
     def _panels(self):
         """A panel for each layer, and below them the concepts' own images."""
@@ -113,18 +122,16 @@ def global_concepts(
     k = find_class(target, model.spec.categories)
     reading = Reading(skip_unreadable, left_out, track)
     files, predicted, attributions = _explained(model, provenance, images_in(images), k, reading)
-    values, nulls = by_concept(provenance, {layer: a.values for layer, a in attributions.items()})
+    numbers = attributed(provenance, attributions)
     return GlobalConcepts(
         target=k,
         category=class_name(model, k),
         folder=os.fspath(images) if isinstance(images, str | os.PathLike) else None,
         images=tuple(Path(image_name(file)).name for file in files),
         predicted=predicted,
-        values=values,
-        nulls=nulls,
-        errors={layer: float(a.error.max()) for layer, a in attributions.items()},
-        rows=_rows(provenance, k, values, nulls),
+        rows=_rows(provenance, k, numbers.values, numbers.nulls),
         provenance=provenance,
+        **numbers._asdict(),
     )
 
 
@@ -135,17 +142,17 @@ def _explained(model, provenance, images, k, reading):
     target, files, parts = one_hot(k, classes), [], []
     for batch in read_batches(images, model.spec, BATCH, reading, "explaining"):
         inputs = model.net, model.normalise, batch.levels, target, concepts
-        found = _attributions(*inputs, **attribution_options(provenance))
+        found = _attributions(*inputs, integral=provenance.integral)
         files += batch.images
         parts.append(jax.tree.map(lambda a: np.asarray(a)[: len(batch.images)], found))  # noqa: B023
     return files, *jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-@functools.partial(jax.jit, static_argnames=("layers", "steps", "rule"))
-def _attributions(net, normalise, levels, target, concepts, *, layers, steps, rule):
+@functools.partial(jax.jit, static_argnames="integral")
+def _attributions(net, normalise, levels, target, concepts, *, integral):
     """The images' predicted classes (B,), and {layer: Attribution (B, k + m)}."""
     X = normalised(normalise, levels)
-    explain = batched(attribution(layers, steps, rule))
+    explain = batched(attribution(integral))
     targets = jnp.broadcast_to(target, (len(X), *target.shape))
     return jnp.argmax(jax.vmap(net)(X), axis=-1), explain(net, X, targets, concepts=concepts)
 

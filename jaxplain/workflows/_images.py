@@ -1,7 +1,7 @@
 """Images given to workflows: a folder or a sequence, in batches, and what is said of those that cannot be read."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,29 @@ def images_in(images: Any) -> Sequence[Any]:
     if not len(images):
         raise ValueError("There are no images in what was given, expected a folder or a sequence of images.")
     return images
+
+
+def as_given(images: Any, results: Callable[[Iterable[Any]], Iterator[Any]]) -> Any:
+    """results(images) in the form of the images: an iterator of an iterator, a list of a list, one result of one image.
+
+    None for one image that is left out.
+    """
+    if isinstance(images, Iterator):
+        return results(images)
+    several = isinstance(images, list | tuple)
+    found = list(results(images if several else [images]))
+    return found if several else next(iter(found), None)
+
+
+def each(explain: Callable[[Any], Any], images: Iterable[Any], failed: LeftOut | None) -> Iterator[Any]:
+    """explain(image) for each image; one whose ValueError or OSError it is is left out after failed(image, error)."""
+    for image in images:
+        try:
+            yield explain(image)
+        except (ValueError, OSError) as error:
+            if failed is None:
+                raise
+            failed(image, error)
 
 
 def image_name(image: Any) -> str:

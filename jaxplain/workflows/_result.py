@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxplain.render import figure
 from jaxplain.workflows._files import Writer, write_together
@@ -15,8 +15,22 @@ if TYPE_CHECKING:
 FIGURES = (".png", ".pdf", ".svg")
 
 
+class Table(NamedTuple):
+    """A result in words and rounded numbers: rows of text below the names of the columns. `print` aligns them."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __str__(self) -> str:
+        lines = [[cell.replace("\n", " ") for cell in row] for row in (self.columns, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        aligned = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in lines)
+        return "\n".join([self.title, *aligned])
+
+
 class Result:
-    """A value with a figure and files, of which a subclass, a frozen dataclass, tells panels, a title and writers."""
+    """A value with a figure, a table and files: a frozen dataclass, which tells panels, title, table and writers."""
 
     def _panels(self) -> Sequence[Sequence[Any]]:
         """The rows of the figure's panels; none where there is nothing to draw."""
@@ -28,6 +42,10 @@ class Result:
 
     def _writers(self) -> Mapping[str, Writer]:
         """{suffix: writer} of the files beside the figure."""
+        raise NotImplementedError
+
+    def table(self) -> Table:
+        """What came out, as the command prints it."""
         raise NotImplementedError
 
     def figure(self) -> "Image":

@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jaxplain.similarity import normalised as channel_weights
 from jaxplain.workflows._files import Writer, csv_writer, file_name, json_writer
 from jaxplain.workflows._images import Reading, image_name, images_in, read_batches
 from jaxplain.workflows._layers import checked_layer
-from jaxplain.workflows._result import Result
+from jaxplain.workflows._result import Result, Table
 
 _AT_ONCE = 16  # images compared in one call
 _SIDE = 448  # pixels of a picture of the figure
@@ -68,6 +69,13 @@ class Retrieval(Result):
     def title(self) -> str:
         """The network, its weights, and what images are compared by."""
         return f"{self.model}  ·  {self.weights.source}  ·  {self.similarity} at {self.layer}"
+
+    def table(self) -> Table:
+        """The matches, best first."""
+        ranked = enumerate(self.matches, 1)
+        rows = [(str(rank), Path(image_name(m.image)).name, f"{m.similarity:.4g}") for rank, m in ranked]
+        title = f"{image_name(self.query)}, among {len(self.images)} images\n{self.title}"
+        return Table(title, ("rank", "image", self.similarity), tuple(rows))
 
     def _title(self) -> str:
         return self.title
