@@ -22,7 +22,7 @@ Rule = Annotated[str, typer.Option(metavar="RULE", help=f"Of the integral: {', '
 Test = Annotated[str, typer.Option(metavar="TEST", help=f"Against the random concepts: {', '.join(get_args(Tests))}.")]
 OtherModel = Annotated[str | None, typer.Option(metavar="NAME", help="Network; default: the one of the concepts.")]
 
-concept = typer.Typer(
+concept: typer.Typer = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Fit concepts, show where they are seen, and what they count for.",
     rich_markup_mode=None,
