@@ -10,6 +10,7 @@ maps.
 
 import importlib
 from importlib.metadata import version as _version
+from types import ModuleType
 
 from jaxplain import metrics as metrics
 from jaxplain import similarity as similarity
@@ -148,7 +149,7 @@ _MODULES = ("concepts", "methods", "metrics", "similarity", "stats")  # public, 
 _LATER = ("models", "weights_convert", "workflows")  # they need Flax, which costs more to import than all the rest
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> ModuleType:
     if name in _LATER:
         return importlib.import_module(f"jaxplain.{name}")
     raise AttributeError(f"module 'jaxplain' has no attribute {name!r}")

@@ -3,13 +3,20 @@
 Every submodule's output is a site, named by its path with dots. Activations that a module computes with plain
 functions, such as `nn.relu(x)`, are invisible: wrap the function in a small named module to see it.
 """
+# pyright: reportUnknownMemberType=false
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax
+from jax.typing import ArrayLike
+from jaxtyping import Array
 
+from jaxplain._types import Site
 from jaxplain.net import BoundNet, check_image, untouched
+
+Options = tuple[tuple[str, Any], ...]  # of a module's call, as a key
 
 
 def from_linen(module: Any, variables: Any, *, batched: bool = True, **call_options: Any) -> BoundNet:
@@ -30,11 +37,11 @@ def from_nnx(module: Any, *, batched: bool = True, **call_options: Any) -> Bound
     """
     from flax import nnx
 
-    graph, state = nnx.split(module)
+    graph, state = cast(tuple[Any, Any], nnx.split(module))
     return BoundNet(_nnx(batched, _hashable(call_options)), graph, _copied(state))
 
 
-def _hashable(call_options):
+def _hashable(call_options: dict[str, Any]) -> Options:
     options = tuple(sorted(call_options.items()))
     try:
         hash(options)
@@ -48,10 +55,10 @@ class _Key(NamedTuple):
 
     module: Any
 
-    def __hash__(self):
-        return hash(type(self.module))
+    def __hash__(self) -> int:
+        return hash(self.module.__class__)
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> bool:
         try:
             return self.module is other.module or bool(self.module == other.module)
         except ValueError:  # a field is an array
@@ -59,15 +66,17 @@ class _Key(NamedTuple):
 
 
 @functools.cache  # one function per module: jit knows a function by its identity
-def _linen(key, batched, call_options):
+def _linen(key: _Key, batched: bool, call_options: Options) -> Callable[..., Array]:
     from flax import linen
 
-    def apply(variables, x, site=untouched):
+    def apply(variables: Any, x: ArrayLike, site: Site = untouched) -> Array:
         check_image(x)
         add, tapped = _sites(batched, site)
-        inside = []  # the modules whose calls have not returned: a call of super().__call__ is not another output
+        inside: list[
+            tuple[str, ...]
+        ] = []  # the modules whose calls have not returned: a call of super().__call__ is not another output
 
-        def tap(call, args, kwargs, context):
+        def tap(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
             path = context.module.path
             if context.method_name != "__call__" or not path or path in inside:
                 return call(*args, **kwargs)
@@ -86,10 +95,10 @@ def _linen(key, batched, call_options):
 
 
 @functools.cache
-def _nnx(batched, call_options):
+def _nnx(batched: bool, call_options: Options) -> Callable[..., Array]:
     from flax import nnx
 
-    def apply(graph, state, x, site=untouched):
+    def apply(graph: Any, state: Any, x: ArrayLike, site: Site = untouched) -> Array:
         check_image(x)
         add, tapped = _sites(batched, site)
         module = nnx.merge(graph, _copied(state))
@@ -101,21 +110,21 @@ def _nnx(batched, call_options):
     return apply
 
 
-def _tap_calls(module, name, tapped):
+def _tap_calls(module: Any, name: str, tapped: Callable[[str, Any], Any]) -> None:
     """Passes what the module's calls return through `tapped`. It is a copy of the user's, and keeps its type."""
-    object.__setattr__(module, "__class__", _calls_tapped(type(module)))
+    object.__setattr__(module, "__class__", _calls_tapped(module.__class__))
     object.__setattr__(module, "_jaxplain_tap", functools.partial(tapped, name))
 
 
 @functools.cache
-def _calls_tapped(kind):
-    def call(self, *args, **kwargs):
+def _calls_tapped(kind: Any) -> Any:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return self._jaxplain_tap(kind.__call__(self, *args, **kwargs))
 
-    return type(kind)(kind.__name__, (kind,), {"__call__": call})
+    return kind.__class__(kind.__name__, (kind,), {"__call__": call})
 
 
-def _sites(batched, site):
+def _sites(batched: bool, site: Site) -> tuple[Callable[[Any], Any], Callable[[str, Any], Any]]:
     """How an image gets its batch axis, and how a submodule's output passes through the site without one.
 
     An output without the axis of length 1, such as a table of position embeddings, is no activation of the image.
@@ -123,14 +132,14 @@ def _sites(batched, site):
     if not batched:
         return lambda a: a, lambda name, out: site(name, out) if isinstance(out, jax.Array) else out
 
-    def tapped(name, out):
+    def tapped(name: str, out: Any) -> Any:
         of_image = isinstance(out, jax.Array) and out.ndim and out.shape[0] == 1
         return site(name, out[0])[None] if of_image else out
 
     return lambda a: a[None], tapped
 
 
-def _outputs(outputs, batched):
+def _outputs(outputs: Any, batched: bool) -> Array:
     if not isinstance(outputs, jax.Array):
         raise ValueError(
             f"The module returned a {type(outputs).__name__}, but one array is expected: wrap it in a module that "
@@ -139,6 +148,7 @@ def _outputs(outputs, batched):
     return outputs[0] if batched else outputs
 
 
-def _copied(state):
+def _copied(state: Any) -> Any:
     """The same arrays in variables of their own: a module writes to its variables."""
-    return jax.tree.map(lambda a: a, state)
+    leaves, structure = cast(tuple[list[Any], Any], jax.tree.flatten(state))
+    return jax.tree.unflatten(structure, leaves)

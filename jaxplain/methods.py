@@ -89,9 +89,11 @@ def with_options(row: Method, options: Mapping[str, Any]) -> Method:
             there = ", ".join(row.options) or "none"
             raise ValueError(f"{row.name} has no option {name!r}; it has {there}.")
         default = row.options[name]
-        kinds = int | float if default is None or isinstance(default, float) else type(default)
-        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
-            kind = "a number" if kinds == int | float else _KINDS[type(default)]
+        number = default is None or isinstance(default, float)
+        if not isinstance(value, (int, float) if number else type(default)) or isinstance(value, bool) != isinstance(
+            default, bool
+        ):
+            kind = "a number" if number else _KINDS[type(default)]
             raise ValueError(f"{row.name}.{name} is {value!r}, but {kind} is expected; the default is {default!r}.")
     return row._replace(options={**row.options, **options})
 
@@ -123,7 +125,7 @@ def _row(explain: Callable[..., Any], output: Output, question: str, **facts: An
     return row._replace(output=output, question=question, **(known | facts))
 
 
-_KINDS = {bool: "True or False", int: "a whole number", str: "a name"}
+_KINDS: dict[type[Any], str] = {bool: "True or False", int: "a whole number", str: "a name"}
 _NOT_SET = {
     "layer",
     "chunk",

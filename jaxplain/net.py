@@ -9,12 +9,13 @@ nudging, replacing and masking an activation are different sites of the same net
 A net is a pytree, `jax.tree_util.Partial(apply, params)`: its function is static, its parameters are leaves. Pass it to
 jitted functions as an argument; `jax.jit(net)` would bake the parameters in as constants.
 """
+# pyright: reportUnknownMemberType=false
 
 import difflib
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -89,9 +90,9 @@ def with_fill(x: ArrayLike, fill: ArrayLike) -> tuple[Array, Array]:
 def run(net: Net, x: ArrayLike, site: Site = untouched) -> Array:
     """net(x, site), after checking that x is one image, and that the net uses no name twice."""
     check_image(x)
-    used = set()
+    used: set[str] = set()
 
-    def once(name, a):
+    def once(name: str, a: Array) -> Array:
         if name in used:
             raise ValueError(
                 f"The net uses the layer name {name!r} twice in one call; give each use its own name "
@@ -108,14 +109,14 @@ def layers(net: Net, x: ArrayLike | jax.ShapeDtypeStruct) -> dict[str, jax.Shape
     return _shapes(net, x)
 
 
-def _shapes(net, x):
-    found = {}
+def _shapes(net: Net, x: ArrayLike | jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
+    found: dict[str, jax.ShapeDtypeStruct] = {}
 
-    def record(name, a):
+    def record(name: str, a: Array) -> Array:
         found[name] = jax.ShapeDtypeStruct(a.shape, a.dtype)
         return a
 
-    jax.eval_shape(lambda net, x: run(net, x, record), net, x)
+    jax.eval_shape(functools.partial(run, site=record), net, x)
     return found
 
 
@@ -135,16 +136,16 @@ def view(net: Net, layer: str, x: ArrayLike) -> tuple[Array, Callable[[Array], A
     Returns (activation, head) with head(activation) == net(x); what by-passes the layer, as a skip connection does, is
     computed from x inside the head. Under jit the common work is done once.
     """
-    found = {}
+    found: dict[str, Array] = {}
 
-    def keep(name, a):
+    def keep(name: str, a: Array) -> Array:
         found[name] = a
         return a
 
     run(net, x, keep)
     _known(found, [layer])
 
-    def head(activation):
+    def head(activation: Array) -> Array:
         return run(net, x, lambda name, a: activation if name == layer else a)
 
     return found[layer], head
@@ -160,10 +161,10 @@ def taps(
     found, order = _shapes(net, x), [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
     _known(found, order)
 
-    def nudged(offsets):
-        activations = {}
+    def nudged(offsets: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        activations: dict[str, Array] = {}
 
-        def nudge(name, a):
+        def nudge(name: str, a: Array) -> Array:
             if name in offsets:
                 a = activations[name] = a + offsets[name]
             return a
@@ -171,7 +172,8 @@ def taps(
         return score(run(net, x, nudge), target), activations
 
     zeros = {name: jnp.zeros(found[name].shape, found[name].dtype) for name in order}
-    gradients, activations = jax.grad(nudged, has_aux=True)(zeros)
+    both = cast(tuple[dict[str, Array], dict[str, Array]], jax.grad(nudged, has_aux=True)(zeros))
+    gradients, activations = both
     # JAX keeps the order of an OrderedDict, and sorts other dicts
     return OrderedDict((n, activations[n]) for n in order), OrderedDict((n, gradients[n]) for n in order)
 
@@ -194,24 +196,24 @@ def embedding(net: Net, layer: str) -> BoundNet:
     return BoundNet(_mean_at(layer), net)
 
 
-def _partial(f):
+def _partial(f: Callable[[Array], Array]) -> Partial:
     return f if isinstance(f, Partial) else Partial(f)
 
 
-def _then(net, f, x, site=untouched):
+def _then(net: Net, f: Callable[[Array], Array], x: ArrayLike, site: Site = untouched) -> Array:
     return f(net(x, site))
 
 
-def _before(net, f, x, site=untouched):
+def _before(net: Net, f: Callable[[ArrayLike], Array], x: ArrayLike, site: Site = untouched) -> Array:
     return net(f(x), site)
 
 
 @functools.cache  # one function per layer: jit knows a function by its identity
-def _mean_at(layer):
+def _mean_at(layer: str) -> Callable[..., Array]:
     def apply(net: Net, x: ArrayLike, site: Site = untouched) -> Float[Array, " C"]:
-        found = {}
+        found: dict[str, Array] = {}
 
-        def keep(name, a):
+        def keep(name: str, a: Array) -> Array:
             found[name] = a = site(name, a)
             return a
 

@@ -2,9 +2,10 @@
 
 A map is (h, w), or (H, W, 3) for input attributions; results are new arrays of the same layout.
 """
+# pyright: reportUnknownMemberType=false
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ def upsample(heat: ArrayLike, size: tuple[int, int], method: Resizing = "bilinea
     A class activation map says nothing finer than its layer's receptive field, however large it is drawn.
     """
     heat = jnp.asarray(heat)
-    return jax.image.resize(heat, (*size, *heat.shape[2:]), method, antialias=False)
+    return cast(Array, jax.image.resize(heat, (*size, *heat.shape[2:]), method, antialias=False))
 
 
 def unit_range(heat: ArrayLike) -> Float[Array, "..."]:
@@ -85,6 +86,6 @@ def preset(heat: ArrayLike, convention: Convention, size: tuple[int, int]) -> Fl
     raise ValueError(f"convention is {convention!r}, but captum or pytorch_grad_cam is expected.")
 
 
-def _from_zero_to_one(heat):
+def _from_zero_to_one(heat: Array) -> Array:
     heat = heat - jnp.min(heat)
     return heat / (1e-7 + jnp.max(heat))

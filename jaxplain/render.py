@@ -3,6 +3,7 @@
 A scale is a pair (low, high) of values at the ends of the colours: (0, high) has a sequential colour map, (-high, high)
 a diverging one, red for the target and blue against it. Matplotlib's global state is never touched.
 """
+# pyright: reportUnknownMemberType=false
 
 import itertools
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from jaxplain.postprocess import upsample
 
@@ -79,6 +80,9 @@ class Curves(NamedTuple):
     height: str = ""
 
 
+Shown = Panel | Bars | Groups | Curves
+
+
 def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float = 100.0) -> tuple[float, float]:
     """The scale of a map: symmetric about 0 if it is signed, by default if any value is negative.
 
@@ -103,9 +107,9 @@ def overlay(
     if np.ndim(heat) != 2:
         raise ValueError(f"The map has shape {np.shape(heat)}, but (h, w) is drawn: reduce it with over_channels.")
     low, high = scale_of(heat) if scale is None else scale
-    heat = np.asarray(upsample(heat, photo.shape[:2]))
+    heat = np.asarray(upsample(np.asarray(heat), (photo.shape[0], photo.shape[1])))
     colours = _colours(low)
-    colour = colours(np.clip((heat - low) / (high - low), 0, 1))[..., :3]
+    colour: np.ndarray = colours(np.clip((heat - low) / (high - low), 0, 1))[..., :3]
     grey = photo @ np.array([0.299, 0.587, 0.114])
     calm = 0.5 * photo + 0.5 * grey[..., None]
     opacity = strength * np.clip(np.abs(heat) / high, 0, 1)[..., None]
@@ -127,7 +131,7 @@ def outlined(photo: ArrayLike, segments: ArrayLike, *, colour: Sequence[float] =
 
 
 def figure(
-    rows: Sequence[Sequence[Panel | Bars | Groups | Curves | None]],
+    rows: Sequence[Sequence[Shown | None]],
     *,
     title: str = "",
     path: str | os.PathLike[str] | None = None,
@@ -159,7 +163,7 @@ def figure(
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _draw(sheet, axes, panel):
+def _draw(sheet: Any, axes: Any, panel: Shown | None) -> None:
     if panel is None:
         axes.set_axis_off()
         return
@@ -183,7 +187,7 @@ def _draw(sheet, axes, panel):
         _draw_box(axes, panel.box)
 
 
-def _draw_scale(sheet, axes, panel):
+def _draw_scale(sheet: Any, axes: Any, panel: Panel) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -198,7 +202,7 @@ def _draw_scale(sheet, axes, panel):
     bar.ax.yaxis.get_offset_text().set(size=7)
 
 
-def _draw_box(axes, box):
+def _draw_box(axes: Any, box: tuple[float | int, ...]) -> None:
     from matplotlib.patches import Rectangle
 
     left, top, right, bottom = box
@@ -206,7 +210,7 @@ def _draw_box(axes, box):
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=colour, linewidth=width))
 
 
-def _draw_bars(axes, panel):
+def _draw_bars(axes: Any, panel: Bars) -> None:
     places = np.arange(len(panel.values))
     axes.barh(places, panel.values, color="#4c72b0", height=0.7)
     axes.set(xlim=(0, 1), ylim=(len(places) - 0.4, -0.6), yticks=[], xticks=[0, 0.5, 1])
@@ -220,7 +224,7 @@ def _draw_bars(axes, panel):
         )  # fmt: skip
 
 
-def _draw_groups(axes, panel):
+def _draw_groups(axes: Any, panel: Groups) -> None:
     places, thickness = np.arange(len(panel.names)), 0.8 / len(panel.values)
     for number, (name, (colour, _)) in enumerate(zip(panel.values, _LINES, strict=False)):
         rows = places + thickness * (number - (len(panel.values) - 1) / 2)
@@ -235,7 +239,7 @@ def _draw_groups(axes, panel):
     axes.legend(named.values(), named, fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 
-def _draw_series(axes, panel, name, rows, thickness, colour):
+def _draw_series(axes: Any, panel: Groups, name: str, rows: np.ndarray, thickness: float, colour: str) -> None:
     """The bars of one series in these rows, each with its band behind it, its error bar before it, and a star."""
     values = ends = np.asarray(panel.values[name], float)
     axes.barh(rows, values, color=colour, height=0.7 * thickness, label=name, zorder=2)
@@ -248,11 +252,12 @@ def _draw_series(axes, panel, name, rows, thickness, colour):
         axes.barh(rows, high - low, left=low, color="0.75", height=thickness, label=panel.band, zorder=1)
         ends = np.maximum(ends, high)
     if panel.marks is not None:
-        for row, end in zip(rows[panel.marks[name]], ends[panel.marks[name]], strict=True):
+        marked = np.asarray(panel.marks[name])
+        for row, end in zip(rows[marked], ends[marked], strict=True):
             axes.annotate("*", (end, row), (3, -4), textcoords="offset points", fontsize=11)
 
 
-def _draw_curves(axes, panel):
+def _draw_curves(axes: Any, panel: Curves) -> None:
     axes.set_title(panel.title, fontsize=9, pad=16 if panel.parts else None, parse_math=False)
     places = panel.places or range(1, max(map(len, panel.values.values())) + 1)
     _draw_lines(axes, panel, places)
@@ -275,7 +280,8 @@ def _draw_curves(axes, panel):
     axes.legend(fontsize=7, frameon=False, **(below if len(panel.values) > 3 else {}))
 
 
-def _draw_lines(axes, panel, places):
+def _draw_lines(axes: Any, panel: Curves, places: Sequence[float | int]) -> None:
+    bands = panel.bands or {}
     dot = 3 if len(places) <= 20 else 0  # points; one step alone makes no line
     alpha = min(0.15, 0.4 / len(panel.values))  # of many bands, paler ones
     lines = ((style, *line) for style in itertools.cycle(_STYLES) for line in _LINES)
@@ -283,18 +289,18 @@ def _draw_lines(axes, panel, places):
         drawn = places[: len(values)]
         options = {"color": colour, "linestyle": style, "linewidth": width, "marker": "o", "markersize": dot}
         axes.plot(drawn, values, label=name, **options)
-        if name in (panel.bands or {}):
-            axes.fill_between(drawn, *np.asarray(panel.bands[name]), color=colour, alpha=alpha, linewidth=0)
+        if name in bands:
+            axes.fill_between(drawn, *np.asarray(bands[name]), color=colour, alpha=alpha, linewidth=0)
 
 
-def _number_steps(axes, count):
+def _number_steps(axes: Any, count: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlim(0.5, count + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _draw_parts(axes, parts):
+def _draw_parts(axes: Any, parts: Sequence[tuple[str, int]]) -> None:
     """Shades every second part, and writes each one's name above it."""
     start = 0.5
     for number, (name, length) in enumerate(parts):
@@ -319,7 +325,7 @@ def _floats(photo: ArrayLike) -> np.ndarray:
     return photo / 255 if photo.dtype == np.uint8 else np.clip(photo, 0, 1)
 
 
-def _write(sheet, path):
+def _write(sheet: Any, path: Path) -> None:
     if not path.suffix:
         raise ValueError(f"{path} has no suffix, but .png, .jpg, .pdf or .svg is expected.")
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

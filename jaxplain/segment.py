@@ -5,11 +5,12 @@
 
     segment = jax.jit(slic, static_argnames=("num_segments", "iterations"))
 """
+# pyright: reportUnknownMemberType=false
 
 import functools
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,8 @@ def slic(
         raise ValueError(f"iterations is {iterations}, but at least 1 is expected.")
     one = functools.partial(_slic, num_segments=num_segments, iterations=iterations)
     in_turn = jax.custom_batching.sequential_vmap(one)
-    return lax.platform_dependent(pixels, jnp.asarray(compactness, jnp.float32), cpu=in_turn, default=one)
+    scale = jnp.asarray(compactness, jnp.float32)
+    return cast(Array, lax.platform_dependent(pixels, scale, cpu=in_turn, default=one))
 
 
 def check_pixels(pixels: ArrayLike) -> None:
@@ -132,10 +134,10 @@ def quickshift(pixels: ArrayLike, **options: Any) -> np.ndarray:
 
     Vedaldi, Soatto, "Quick Shift and Kernel Methods for Mode Seeking", 2008.
     """
-    from skimage.segmentation import quickshift
+    from skimage import segmentation
 
     check_pixels(pixels)
-    return quickshift(np.asarray(pixels, np.float64), **options).astype(np.int32)
+    return np.asarray(segmentation.quickshift(np.asarray(pixels, np.float64), **options), np.int32)
 
 
 def felzenszwalb(pixels: ArrayLike, **options: Any) -> np.ndarray:
@@ -143,13 +145,13 @@ def felzenszwalb(pixels: ArrayLike, **options: Any) -> np.ndarray:
 
     Felzenszwalb, Huttenlocher, "Efficient Graph-Based Image Segmentation", 2004.
     """
-    from skimage.segmentation import felzenszwalb
+    from skimage import segmentation
 
     check_pixels(pixels)
-    return felzenszwalb(np.asarray(pixels, np.float64), **options).astype(np.int32)
+    return np.asarray(segmentation.felzenszwalb(np.asarray(pixels, np.float64), **options), np.int32)
 
 
-def _slic(pixels, compactness, num_segments, iterations):
+def _slic(pixels: Array, compactness: Array, num_segments: int, iterations: int) -> Array:
     h, w = pixels.shape[:2]
     cells = rows, columns = grid((h, w), num_segments)
     index, real = _cells((h, w), cells)
@@ -157,13 +159,13 @@ def _slic(pixels, compactness, num_segments, iterations):
     colours = jnp.moveaxis(_lab(pixels)[:, index], 0, 2)
     features = jnp.concatenate([colours, compactness * places, jnp.ones_like(colours[:, :, :1])], axis=2) * real
 
-    def move(_, state):
+    def move(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
         which, centres = state
         centres = _centres(features, which, centres)
         return _nearest(features, centres), centres
 
     start = jnp.zeros((*cells, index.shape[2]), jnp.int32), jnp.zeros((*cells, 5))
-    which, _ = lax.fori_loop(0, iterations - 1, move, start)
+    which, _ = cast(tuple[Array, Array], lax.fori_loop(0, iterations - 1, move, start))
     steps = jnp.asarray([i * columns + j for i, j in _AROUND], jnp.int32)
     labels = jnp.arange(rows * columns, dtype=jnp.int32).reshape(*cells, 1) + steps[which]
     back = np.zeros(h * w, np.int64)
@@ -175,7 +177,7 @@ def grid(size: Sequence[int], num_segments: int) -> tuple[int, int]:
     """The rows and columns, at most num_segments cells in all, whose number and squareness have the largest product."""
     h, w = size
 
-    def fit(rows):
+    def fit(rows: int) -> float:
         columns = min(num_segments // rows, w)
         aspect = (h / rows) / (w / columns)
         return rows * columns * min(aspect, 1 / aspect)
@@ -184,12 +186,12 @@ def grid(size: Sequence[int], num_segments: int) -> tuple[int, int]:
     return rows, min(num_segments // rows, w)
 
 
-def _cells(size, cells):
+def _cells(size: tuple[int, int], cells: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels' numbers by cell (rows, columns, P), P that of the largest, and 1 where real, with an axis before P."""
 
-    def ranges(length, parts):
+    def ranges(length: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
         edges = np.arange(parts + 1) * length // parts
-        places = edges[:-1, None] + np.arange(np.max(np.diff(edges)))
+        places = edges[:-1, None] + np.arange(int(np.max(np.diff(edges))))
         return np.minimum(places, length - 1), places < edges[1:, None]
 
     (y, y_real), (x, x_real) = map(ranges, size, cells)
@@ -198,7 +200,7 @@ def _cells(size, cells):
     return index.reshape(*cells, -1), real.reshape(*cells, 1, -1).astype(np.float32)
 
 
-def _lab(pixels):
+def _lab(pixels: Array) -> Array:
     """CIE Lab (3, H W) of RGB (H, W, 3), after scaling all values to [0, 1]."""
     low, high = jnp.min(pixels), jnp.max(pixels)
     rgb = (pixels.reshape(-1, 3) - low) / jnp.where(high > low, high - low, 1)
@@ -208,11 +210,11 @@ def _lab(pixels):
     return contract("ij,jp->ip", _LAB, roots)  # L without its - 16, which no distance sees
 
 
-def _nearest(features, centres):
+def _nearest(features: Array, centres: Array) -> Array:
     """Which of the nine centres around its cell is nearest to each pixel, (rows, columns, P)."""
     rows, columns = centres.shape[:2]
     padded = jnp.pad(centres, ((1, 1), (1, 1), (0, 0)), constant_values=jnp.inf)
-    best, which = jnp.inf, 0
+    best, which = jnp.asarray(jnp.inf), jnp.asarray(0)
     for k, (i, j) in enumerate(_AROUND):
         centre = padded[1 + i : 1 + i + rows, 1 + j : 1 + j + columns, :, None]
         distance = sum((features[:, :, f] - centre[:, :, f]) ** 2 for f in range(5))
@@ -220,7 +222,7 @@ def _nearest(features, centres):
     return which
 
 
-def _centres(features, which, centres):
+def _centres(features: Array, which: Array, centres: Array) -> Array:
     """The means (rows, columns, 5) of the pixels that belong to each centre; where there are none it stays."""
     rows, columns = centres.shape[:2]
     kept = (which[:, :, None] == jnp.arange(9, dtype=jnp.int32)[None, None, :, None]).astype(jnp.float32)
@@ -232,14 +234,14 @@ def _centres(features, which, centres):
     return jnp.where(count > 0, sums / jnp.maximum(count, 1), centres)
 
 
-def _in_one_piece(labels, side, count):
+def _in_one_piece(labels: Array, side: int, count: int) -> Array:
     """Labels below `count`, of which each keeps its largest connected part; `side` is the longer one of a cell."""
     same = [near == labels for near in _neighbours(jnp.pad(labels, 1, constant_values=-1))]
 
-    def join(own, near):
+    def join(own: Array, near: Sequence[Array]) -> Array:
         return functools.reduce(jnp.maximum, (jnp.where(s, n, own) for s, n in zip(same, near, strict=True)))
 
-    def adopt(own, near):
+    def adopt(own: Array, near: Sequence[Array]) -> Array:
         return jnp.where(own < 0, functools.reduce(jnp.maximum, near), own)
 
     part = _spread(jnp.arange(labels.size, dtype=jnp.int32).reshape(labels.shape), join, 4 * side)
@@ -250,20 +252,20 @@ def _in_one_piece(labels, side, count):
     return jnp.where(owner < 0, labels, owner)
 
 
-def _spread(values, change, steps):
+def _spread(values: Array, change: Callable[[Array, Sequence[Array]], Array], steps: int) -> Array:
     """Values (H, W) after steps of change(own, the four neighbours'), which are -1 outside of the image."""
 
-    def step(_, padded):
+    def step(_: Any, padded: Array) -> Array:
         return padded.at[1:-1, 1:-1].set(change(padded[1:-1, 1:-1], _neighbours(padded)))
 
-    return lax.fori_loop(0, steps, step, jnp.pad(values, 1, constant_values=-1))[1:-1, 1:-1]
+    return cast(Array, lax.fori_loop(0, steps, step, jnp.pad(values, 1, constant_values=-1)))[1:-1, 1:-1]
 
 
-def _neighbours(padded):
+def _neighbours(padded: Array) -> Sequence[Array]:
     return padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
 
 
-def _flood(old, new, start, number, most, width):
+def _flood(old: list[int], new: list[int], start: int, number: int, most: int, width: int) -> tuple[list[int], int]:
     """Numbers the part of equal old labels around a place, and returns it with a neighbouring part's number, or 0.
 
     The maps are lists of rows of `width`, with a border that has a label of its own and stays -1.

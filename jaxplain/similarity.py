@@ -12,8 +12,10 @@ level: jit knows a function by its identity.
 
 The paper's formulas are not public but in words; docs/decisions.md says what stands for them.
 """
+# pyright: reportUnknownMemberType=false
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +65,7 @@ def normalised(contributions: ArrayLike, how: Normalisation = "minmax") -> Float
     raise ValueError(f"normalise is {how!r}, but minmax, sum, l2, softmax or none is expected.")
 
 
-def _pooled(split):
+def _pooled(split: Split) -> Split:
     """A split of the activation from one of its spatial mean."""
 
     def of_mean(activation: Array, reference: Array) -> Array:
@@ -81,31 +83,31 @@ def _pooled(split):
 
 
 @_pooled
-def dot(q, r):
+def dot(q: Array, r: Array) -> Array:
     """q r, (C,): sums to the dot product."""
     return q * r
 
 
 @_pooled
-def cosine(q, r):
+def cosine(q: Array, r: Array) -> Array:
     """q r / (|q| |r|), (C,): sums to the cosine; 0 for a zero embedding."""
     return quotient(q * r, length(q) * length(r))
 
 
 @_pooled
-def squared_euclidean(q, r):
+def squared_euclidean(q: Array, r: Array) -> Array:
     """-(q - r)^2, (C,): sums to -|q - r|^2."""
     return -((q - r) ** 2)
 
 
 @_pooled
-def euclidean(q, r):
+def euclidean(q: Array, r: Array) -> Array:
     """-(q - r)^2 / |q - r|, (C,): sums to -|q - r|."""
     return quotient(-((q - r) ** 2), length(q - r))
 
 
 @_pooled
-def l1(q, r):
+def l1(q: Array, r: Array) -> Array:
     """-|q - r|, (C,): sums to -sum |q - r|."""
     return -jnp.abs(q - r)
 
@@ -152,7 +154,7 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: PooledSimilar
         raise ValueError(f"The similarity is {similarity!r}, but one of {', '.join(POOLED)} is expected.")
     matrix = None if callable(f) else jnp.asarray(f)
 
-    def project(q):
+    def project(q: Array) -> Array:
         return f(q) if callable(f) else contract("c,cd->d", q, f)
 
     def behind(activation: Array, reference: Array) -> Array:
@@ -162,11 +164,11 @@ def projected(f: Callable[[Array], Array] | ArrayLike, similarity: PooledSimilar
                 f"The projector has shape {matrix.shape}, but a row a channel, ({len(q)}, d), is expected."
             )
 
-        def score(q):
+        def score(q: Array) -> Array:
             return jnp.sum(POOLED[similarity](project(q)[None, None], reference))
 
         if matrix is None or similarity not in ("dot", "cosine"):
-            return q * jax.grad(score)(q)
+            return q * cast(Array, jax.grad(score)(q))
         scale = 1 if similarity == "dot" else length(project(q)) * length(reference)
         return quotient(q * contract("cd,d->c", matrix, reference), scale)
 
@@ -191,16 +193,16 @@ def relation(
     def learned(activation: Array, reference: Array) -> Array:
         a = jnp.mean(activation, axis=(0, 1), keepdims=True) if pooled else activation
 
-        def score(a):
+        def score(a: Array) -> Array:
             return jnp.reshape(f(a[0, 0] if pooled else a, reference), ())
 
         if by == "gradient":
-            return contract("hwc,hwc->c", a, jax.grad(score)(a))
+            return contract("hwc,hwc->c", a, cast(Array, jax.grad(score)(a)))
         channels = jnp.arange(a.shape[-1])
         return score(a) - each(lambda c: score(jnp.where((channels == c)[None, None], 0, a)), channels, chunk)
 
     return learned
 
 
-POOLED = {split.__name__: split for split in (cosine, dot, euclidean, squared_euclidean, l1)}
-SPLITS = POOLED | {"dn4": dn4}
+POOLED: dict[str, Split] = {split.__name__: split for split in (cosine, dot, euclidean, squared_euclidean, l1)}
+SPLITS: dict[str, Split] = POOLED | {"dn4": dn4}

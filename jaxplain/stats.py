@@ -5,17 +5,18 @@ attribution over the images, or its TCAV score; random concepts, fitted as if so
 explained at the same images, give the null distribution. Comparing the images' own attributions instead would ask
 whether the null distribution's mean is met exactly, which a random concept with many images does not do either.
 """
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 
 import itertools
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxplain._types import Test
 
-Numbers = np.ndarray | np.generic
+Numbers = np.ndarray | np.float64
 
 _ARRANGEMENTS = 10_000  # of labels, in a permutation test
 _DRAWN_AT_ONCE = 100  # bootstrap samples in memory
@@ -87,14 +88,15 @@ def bootstrap_interval(
 
     Efron, Tibshirani, "An Introduction to the Bootstrap", 1993.
     """
-    from scipy.stats import bootstrap
+    import scipy.stats
 
     values = np.asarray(values, np.float64)
     if len(values) < 2:
         raise ValueError(f"There are values {values.shape}, but (N, ...) with N of at least 2 images are expected.")
     options: dict[str, Any] = {"method": "percentile", "batch": _DRAWN_AT_ONCE, "axis": 0}
     options["random_state"] = np.random.default_rng(seed)  # which scipy calls rng from 1.15 on, and still takes
-    found = bootstrap((values,), np.mean, n_resamples=draws, confidence_level=share, **options)
+    sampled = scipy.stats.bootstrap((values,), np.mean, n_resamples=draws, confidence_level=share, **options)
+    found = cast(Any, sampled)
     return found.confidence_interval.low, found.confidence_interval.high
 
 
@@ -104,7 +106,7 @@ def null_band(null_values: ArrayLike, share: float = 0.95) -> tuple[Numbers, Num
     return low, high
 
 
-def _welch(values, null_values, two_sided):
+def _welch(values: np.ndarray, null_values: np.ndarray, two_sided: bool) -> Numbers:
     from scipy.stats import t
 
     n, m = len(values), len(null_values)
@@ -118,7 +120,7 @@ def _welch(values, null_values, two_sided):
     return np.minimum(2 * t.sf(abs(distance), freedom), 1) if two_sided else t.sf(distance, freedom)
 
 
-def _permutation(values, null_values, two_sided, seed):
+def _permutation(values: np.ndarray, null_values: np.ndarray, two_sided: bool, seed: int) -> Numbers:
     n, together = len(values), np.concatenate([values, null_values])
     together = together - together.mean(axis=0)
     if math.comb(len(together), n) <= _ARRANGEMENTS:

@@ -3,6 +3,7 @@
 A net's outputs are one vector (n,). A target has the same shape, and the score that explainers explain is
 <target, outputs>. A target is an array like any other: it is mapped over by `vmap` and never causes a retrace.
 """
+# pyright: reportUnknownMemberType=false
 
 import jax
 import jax.numpy as jnp

@@ -139,7 +139,7 @@ class Model(NamedTuple):
             "preprocessing": {name: spec[name] for name in PREPROCESSING_FIELDS},
         }
 
-    def save(self, folder: str | os.PathLike) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the parameters and the record to a new or empty folder, which load(name, folder) reads.
 
         ValueError if the folder is neither, or if the net is not one of float32 parameters as `load` makes it.

@@ -104,9 +104,9 @@ def _batches(images, spec, size, failed):
             yield Batch(kept, np.stack(rows + rows[-1:] * (size - len(rows))))
 
 
-def _ahead(f: Callable[[Any], Any], work: Iterable[Any], ahead: int) -> Generator[tuple[Any, Future], None, None]:
+def _ahead(f: Callable[[Any], Any], work: Iterable[Any], ahead: int) -> Generator[tuple[Any, Future[Any]], None, None]:
     """Each piece of work with f's result, of which at most `ahead` more are waiting or being computed."""
-    waiting: deque[tuple[Any, Future]] = deque()
+    waiting: deque[tuple[Any, Future[Any]]] = deque()
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
     try:
         for piece in work:

@@ -28,7 +28,7 @@ class Expected(NamedTuple):
     shape: tuple[int, ...]
 
 
-def convert(source: Any, model: str) -> dict:
+def convert(source: Any, model: str) -> dict[str, Any]:
     """The parameters of the network named `model`: a nested dict of float32 numpy arrays, BatchNorm folded.
 
     `source` is whatever `read_state_dict` reads; a scope that all its entries are in, such as a trainer's `model.`, is

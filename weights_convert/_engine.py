@@ -41,7 +41,7 @@ class Given(NamedTuple):
     values: np.ndarray
 
 
-def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mapping) -> dict:
+def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters, float32, as a nested dict of the shapes in `expected` (a tree with `.shape` leaves).
 
     ValueError lists everything that is missing, unexpected, matched twice, of the wrong shape, no floats or not finite.
@@ -64,7 +64,9 @@ def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mappi
     return _nested(folded)
 
 
-def place(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Mapping) -> tuple[dict[str, Given], dict]:
+def place(
+    state_dict: Mapping[str, np.ndarray], table: Table, shapes: Mapping[str, Any]
+) -> tuple[dict[str, Given], dict[str, list[str]]]:
     """{target: entry} for every entry that a row sends to one of the targets in `shapes`, and problems by kind."""
     given, problems = {}, {"unexpected": [], "matched twice": []}
     for name, values in state_dict.items():
@@ -83,7 +85,7 @@ def place(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Mapping) -
     return given, problems
 
 
-def check(given: Mapping[str, Given], shapes: Mapping) -> dict[str, list[str]]:
+def check(given: Mapping[str, Given], shapes: Mapping[str, Any]) -> dict[str, list[str]]:
     """Problems by kind of the entries themselves, each called by its name in the state dict."""
     problems = {"wrong shape": [], "no floats": [], "not finite": []}
     for target, (name, values) in given.items():
@@ -194,7 +196,7 @@ def _laid_out(values: np.ndarray, layout: str) -> np.ndarray:
     return turn(values) if values.ndim in ranks and values.size else values
 
 
-def _scopes(tree: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _scopes(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _scopes(value, (*path, name))
@@ -212,11 +214,11 @@ def _new(folded: Mapping[str, np.ndarray], scope: str, given: Mapping[str, Given
     return [values for leaf, values in folded.items() if values is not checked[leaf]]
 
 
-def _finite(arrays) -> bool:
+def _finite(arrays: list[np.ndarray]) -> bool:
     return all(np.isfinite(values).all() for values in arrays)
 
 
-def _nested(flat: Mapping[str, dict]) -> dict:
+def _nested(flat: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     tree = {}
     for scope, leaves in flat.items():
         node = tree

@@ -47,7 +47,7 @@ def fetch(
     weights: str | None = None,
     *,
     url: str | None = None,
-    file: str | os.PathLike | None = None,
+    file: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
     """The converted folder of a network's published weights, which are downloaded if they are not there yet.

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return {name: _array(name, facts, body) for name, facts in entries(header).items()}
 
 
-def _check_cover(header: dict, length: int) -> None:
+def _check_cover(header: dict[str, Any], length: int) -> None:
     """The arrays lie end to end and fill the body: nothing overlaps, sticks out, or is missing."""
     position = 0
     for start, end in sorted(facts["data_offsets"] for facts in header.values()):
@@ -47,7 +48,7 @@ def _check_cover(header: dict, length: int) -> None:
         raise BadFileError(f"is damaged or cut short: {length} bytes, expected {position}; get the file again")
 
 
-def _array(name: str, facts: dict, body: memoryview) -> np.ndarray:
+def _array(name: str, facts: dict[str, Any], body: memoryview) -> np.ndarray:
     shape, (start, end) = facts["shape"], facts["data_offsets"]
     if facts["dtype"] not in DTYPES:
         raise BadFileError(f"holds {name[:80]!r} as {facts['dtype']!s:.20}, expected one of {', '.join(DTYPES)}")

@@ -19,7 +19,12 @@ import numpy as np
 FORMAT = 1
 
 
-def save(folder: str | os.PathLike, params: dict, record: dict, extra: Callable[[Path], None] | None = None) -> None:
+def save(
+    folder: str | os.PathLike[str],
+    params: dict[str, Any],
+    record: dict[str, Any],
+    extra: Callable[[Path], None] | None = None,
+) -> None:
     """Write the parameters (a nested dict of arrays) and the record into a new or empty folder.
 
     `extra` may write more files: it gets the path of the folder while that is still unfinished.
@@ -39,7 +44,7 @@ def save(folder: str | os.PathLike, params: dict, record: dict, extra: Callable[
         undisturbed(shutil.rmtree, unfinished, True)
 
 
-def vacant(folder: str | os.PathLike) -> Path:
+def vacant(folder: str | os.PathLike[str]) -> Path:
     """The folder's absolute path; ValueError unless it is new or empty."""
     folder = Path(folder).absolute()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -47,7 +52,7 @@ def vacant(folder: str | os.PathLike) -> Path:
     return folder
 
 
-def restore(folder: str | os.PathLike) -> tuple[dict, dict]:
+def restore(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(params, record) as they were saved: a nested dict of numpy arrays, and the record.
 
     A folder that Orbax alone has written, with the parameters themselves or under "params", has an empty record.
@@ -73,7 +78,7 @@ def undisturbed(f: Callable[..., Any], *args: Any) -> Any:
         return thread.submit(f, *args).result()
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -92,14 +97,14 @@ def _record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _write(path: Path, params: dict) -> None:
+def _write(path: Path, params: dict[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path, params)
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Any]:
     import jax
     import orbax.checkpoint as ocp
 

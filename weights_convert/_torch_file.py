@@ -52,7 +52,7 @@ class Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
-class _Names(dict):
+class _Names(dict[Any, Any]):
     """Stands in for OrderedDict; a state dict's attributes (its `_metadata`) are left unread."""
 
     __slots__ = ()

@@ -27,7 +27,7 @@ from jaxplain.weights_convert import cache_folder
 
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

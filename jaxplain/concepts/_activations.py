@@ -14,7 +14,10 @@ class LayerActivations:
     """A layer's activations of images, (n, h, w, C) for `batch` of them at a time, computed whenever they are read."""
 
     def __init__(self, model: Any, layer: str, images: np.ndarray, batch: int = 16) -> None:
-        self.model, self.layer, self.images, self.batch = model, layer, images, batch
+        self.model: Any = model
+        self.layer: str = layer
+        self.images: np.ndarray = images
+        self.batch: int = batch
 
     def __iter__(self) -> Iterator[np.ndarray]:
         count = len(self.images)

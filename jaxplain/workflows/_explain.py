@@ -279,8 +279,9 @@ def _explainer(row, layer, model, watch):
         segments, count = extra["segments"] if "segments" in row.needs else (None, None)
         if not long:
             return computed(_maps, method, count, net, x, targets, reference, segments)
-        fresh = jax.jit(functools.partial(_maps.__wrapped__, method, count))
-        return reported(fresh, functools.partial(watch, row.name), net, x, targets, reference, segments)
+        fresh = jax.jit(functools.partial(_maps.__wrapped__, method, count))  # pyright: ignore[reportAttributeAccessIssue]
+        tell = functools.partial(watch, row.name)  # pyright: ignore[reportArgumentType] long: it is not None
+        return reported(fresh, tell, net, x, targets, reference, segments)
 
     return maps
 
