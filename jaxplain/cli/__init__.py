@@ -6,7 +6,7 @@ import signal
 import sys
 import warnings
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import jax
 import typer
@@ -51,6 +51,17 @@ def jaxplain(
 
 
 def main() -> None:
+    """The program: `run`, and then its end, which does not wait for a computation that was interrupted."""
+    try:
+        run()
+    except SystemExit as end:
+        if end.code in _INTERRUPTED:
+            sys.stdout.flush()
+            os._exit(end.code)
+        raise
+
+
+def run() -> NoReturn:
     """Runs the command line, with compiled functions kept in the user's cache folder from one run to the next."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error
@@ -61,15 +72,9 @@ def main() -> None:
         jax.config.update("jax_compilation_cache_dir", _cache_folder())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     try:
-        status = _status()
-    except SystemExit as end:
-        status = end.code
+        sys.exit(_status())
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if status in _INTERRUPTED:
-        sys.stdout.flush()
-        os._exit(status)  # a computation may go on, which sys.exit waits for
-    sys.exit(status)
 
 
 def _status():

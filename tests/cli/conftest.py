@@ -29,7 +29,7 @@ class Result(NamedTuple):
 
 def run(*arguments):
     """The command in this process."""
-    from jaxplain.cli import main
+    from jaxplain.cli import run
 
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with (
@@ -39,7 +39,7 @@ def run(*arguments):
         warnings.catch_warnings(),
         pytest.raises(SystemExit) as ended,
     ):
-        main()
+        run()
     return Result(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
