@@ -10,19 +10,19 @@ trained = train(f, lambda epoch: [(X, labels)], sums, epochs=10, rate=0.001)
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+if TYPE_CHECKING:
+    import optax
+
 Track = Callable[[Sequence[Any], str], Iterable[Any]]
 Batches = Iterable[tuple[Any, ...]]
-
-ADAM = optax.scale_by_adam()
 
 
 class Trained(NamedTuple):
@@ -48,7 +48,7 @@ def train(
     *,
     epochs: int,
     rate: float,
-    optimiser: optax.GradientTransformation = ADAM,
+    optimiser: "optax.GradientTransformation | None" = None,
     held_out: Callable[[], Batches] | None = None,
     patience: int | None = None,
     lowest: float = math.inf,
@@ -59,14 +59,14 @@ def train(
 
     batches(epoch), numbered from 0, gives the batches of an epoch: tuples of pytrees of arrays, of one shape so that
     the step is compiled once. sums(f, *batch) gives (count, sum of losses, sums of anything else) of a batch; the mean
-    loss, their quotient, is what falls. Give the same `sums` and `optimiser` again where you train again: the step is
-    compiled for each of these.
+    loss, their quotient, is what falls. `optimiser` is one of optax, without a learning rate; by default Adam. Give the
+    same `sums` and `optimiser` again where you train again: the step is compiled for each of these.
 
     With `held_out`, which gives its batches anew for each epoch, the parameters are those of the first epoch whose mean
     loss there is below `lowest` and all others, or else those that f came with; and training ends after `patience`
     epochs in a row without a smaller one. Without, they are the last ones. ValueError if a loss is not finite.
     """
-    moments, best, losses, training, validation = optimiser.init(f), f, [lowest], [], []
+    moments, best, losses, training, validation = _chosen(optimiser).init(f), f, [lowest], [], []
     for number in track(range(epochs), title):
         f, moments, scores = _epoch(f, moments, batches(number), sums, optimiser, rate)
         training.append(scores)
@@ -86,6 +86,8 @@ def cross_entropy(
     logits: Float[Array, "B n"], labels: Int[ArrayLike, " B"], weights: ArrayLike = 1.0
 ) -> Float[Array, "3"]:
     """The sums over rows of their weights, of the weighted losses, and of the weights of those that are right."""
+    import optax
+
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(labels))
     weights = jnp.broadcast_to(jnp.asarray(weights, losses.dtype), losses.shape)
     right = jnp.argmax(logits, axis=-1) == labels
@@ -95,6 +97,12 @@ def cross_entropy(
 def stops(losses: Sequence[float], patience: int) -> bool:
     """Whether the last `patience` losses are all no smaller than one before them."""
     return len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def _chosen(optimiser):
+    import optax
+
+    return optax.scale_by_adam() if optimiser is None else optimiser
 
 
 def _epoch(f, moments, batches, sums, optimiser, rate):
@@ -113,13 +121,14 @@ def _means(totals):
 @functools.partial(jax.jit, static_argnames=("sums", "optimiser"))
 def _step(f, moments, batch, rate, sums, optimiser):
     """f after a step on the batch's mean loss, and the sums before it."""
+    import optax
 
     def loss(f):
         total = sums(f, *batch)
         return total[1] / total[0], total
 
     gradient, total = jax.grad(loss, has_aux=True)(f)
-    update, moments = optimiser.update(gradient, moments, f)
+    update, moments = _chosen(optimiser).update(gradient, moments, f)
     return optax.apply_updates(f, jax.tree.map(lambda u: -rate * u, update)), moments, total
 
 

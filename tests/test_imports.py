@@ -170,13 +170,20 @@ def loaded_by(statement):
     """The top-level modules that a fresh interpreter has after a statement."""
     script = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def test_importing_jaxplain_loads_nothing_heavy():
     loaded = loaded_by("import jaxplain")
     assert {"jaxplain", "jax", "jaxtyping"} <= loaded
     assert not loaded & (HEAVY | {"optax", "rich", "typer"})
+
+
+@pytest.mark.parametrize("command", [["models"], ["layers", "resnet50"]])
+def test_listing_networks_and_layers_loads_what_shapes_need(command):
+    loaded = loaded_by(f"from jaxplain.cli import app; app({command}, standalone_mode=False)")
+    assert {"flax", "rich"} <= loaded
+    assert not loaded & ((HEAVY - {"flax", "PIL"}) | {"optax"})
 
 
 def test_models_are_loaded_when_they_are_asked_for():

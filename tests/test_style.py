@@ -137,13 +137,13 @@ def code_lines(source):
     )
 
 
-def size_faults(sources):
-    """What is too large in the files of the core."""
+def size_faults(sources, what="the core", most=1700):
+    """What is too large in files that may have so many lines in all."""
     sizes = [size for source in sources for size in functions(source)]
     faults = [f"{name} has {lines} lines" for name, lines in sizes if lines > 50]
     median, total = statistics.median(lines for _, lines in sizes), sum(map(code_lines, sources))
     faults += [f"the median function has {median} lines"] if median > 10 else []
-    return faults + ([f"the core has {total} lines"] if total > 1700 else [])
+    return faults + ([f"{what} has {total} lines"] if total > most else [])
 
 
 def core():
@@ -153,6 +153,12 @@ def core():
 def test_the_core_is_small():
     assert len(core()) >= 8
     assert size_faults(core()) == []
+
+
+def test_the_command_line_is_small():
+    sources = [path.read_text() for path in sorted((PACKAGE / "cli").glob("*.py"))]
+    assert len(sources) >= 15
+    assert size_faults(sources, "the command line", 700) == []
 
 
 def wrong_order(x, net, target, layer="conv", *, rng=None):
@@ -187,3 +193,4 @@ def test_what_is_too_large_is_found():
     assert size_faults([source(11)]) == ["the median function has 11 lines"]
     assert size_faults([source(51), source(1), source(1)]) == ["f has 51 lines"]
     assert size_faults([source(9)] * 171) == ["the core has 1710 lines"]
+    assert size_faults([source(9)] * 71, "it", 700) == ["it has 710 lines"]

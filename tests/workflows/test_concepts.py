@@ -156,6 +156,33 @@ def test_several_images_are_compiled_once(model, red, best):
     assert len({one.values["conv"]["red"].tobytes() for one in several}) == 3
 
 
+def test_an_iterator_of_images_and_those_that_fail(model, red, best, tmp_path):
+    given, failures = [images(1, 0, 5)[0], tmp_path / "nix.png", images(1, 0, 6)[0]], []
+    options = {"targets": best, "steps": 2}
+    found = workflows.explain_concepts(model, iter(given), red, **options, failed=lambda *f: failures.append(f))
+    assert next(found).image == "image"
+    assert failures == []
+    assert len(list(found)) == 1
+    assert [image for image, _ in failures] == [given[1]]
+    with pytest.raises(OSError, match="no file"):
+        workflows.explain_concepts(model, given, red, **options)
+
+
+def test_tables_have_every_number_and_a_star_beyond_chance(model, found, red, best):
+    table = found.table()
+    labels = [("conv", "red"), ("relu", "red"), ("relu", "blue (not recognised)")]
+    assert [row[:2] for row in table.rows] == labels
+    cells = [cell for row in table.rows for cell in row[2:]]
+    assert cells == [f"{row.value:.3f}" + " *" * (row.p_holm < 0.05) for row in found.rows]
+    assert "0.05 after Holm's correction" in table.title
+    assert f"at most {max(found.errors.values()):.1%}" in str(table)
+    over_all = workflows.global_concepts(model, images(3, 0, 9), red, best[0], steps=2)
+    for cells, row in zip(over_all.table().rows, over_all.rows, strict=True):
+        assert cells[:2] == (row.layer, "red")
+        assert cells[2].removesuffix(" *") == f"{row.value:.3f}"
+        assert cells[4] == f"{row.low:.3f} to {row.high:.3f}"
+
+
 def test_a_class_over_images_is_the_mean_of_its_explanations(model, red, best, tmp_path):
     given = images(6, 0, 7)
     save(tmp_path / "red.concept", red)

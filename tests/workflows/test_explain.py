@@ -12,7 +12,7 @@ from PIL import Image
 import jaxplain as jp
 from jaxplain.methods import method
 from jaxplain.models import Model, load
-from jaxplain.workflows import explain
+from jaxplain.workflows import explain, recorded
 
 METHODS = ["grad_cam", "saliency", "integrated_gradients", "secam", "rise"]
 FEW = {"rise": {"samples": 40}, "integrated_gradients": {"steps": 3}}
@@ -111,6 +111,45 @@ def test_several_images_and_failures(model, tmp_path):
     assert [image for image, _ in failures] == [str(bad)]
     with pytest.raises(ValueError, match=r"bad\.png"):
         explain(model, [str(bad)])
+
+
+def test_an_iterator_gives_each_explanation_as_it_is_ready(model):
+    given, failures = iter(["sample:coffee", "nix.jpg", "sample:chelsea"]), []
+    found = explain(model, given, failed=lambda *failure: failures.append(failure))
+    assert next(found).image == "sample:coffee"
+    assert failures == []
+    assert [answer.image for answer in found] == ["sample:chelsea"]
+    assert [image for image, _ in failures] == ["nix.jpg"]
+    with pytest.raises(ValueError, match="no method 'gradcam'"):
+        explain(model, iter(["sample:coffee"]), methods=["gradcam"])  # before any image is asked for
+
+
+def test_the_table_has_the_top_five_and_the_explained(model):
+    answer = explain(model, "sample:coffee", targets=[int(np.argmin(explain(model, "sample:coffee").outputs))])
+    table = answer.table()
+    assert table.title == "sample:coffee"
+    assert [row[1] for row in table.rows] == [str(p.index) for p in answer.top()] + [str(answer.classes[0])]
+    assert [row[4] for row in table.rows] == [""] * 5 + ["yes"]
+    title, header, *lines = str(table).splitlines()
+    assert (title, header.split()) == ("sample:coffee", [*table.columns])
+    start = header.index("index")
+    assert [line[start:].split()[0] for line in lines] == [row[1] for row in table.rows]
+
+
+def test_what_a_record_says_repeats_the_run(model, tiny, tmp_path):
+    first = explain(model, "sample:coffee", methods=["rise"], options={"rise": {"samples": 8, "seed": 3}}, against=4)
+    first.save(tmp_path / "coffee")
+    run = recorded(tmp_path / "coffee.json")
+    assert (run.image, run.model, run.sha256) == ("sample:coffee", "tiny", model.weights.sha256)
+    again = explain(load(run.model, tiny), run.image, **run.asked)
+    np.testing.assert_array_equal(again.maps["rise"], first.maps["rise"])
+    assert again.record["asked"] == first.record["asked"]
+    for text, says in (("{}", "is no record of"), ("[" * 100_000, "is no record of"), ("no JSON", "is no record of")):
+        (tmp_path / "other.json").write_text(text)
+        with pytest.raises(ValueError, match=says):
+            recorded(tmp_path / "other.json")
+    with pytest.raises(ValueError, match="no file"):
+        recorded(tmp_path / "nowhere.json")
 
 
 def test_classes_come_first_and_long_methods_tell_of_themselves(model):
