@@ -110,7 +110,7 @@ def explain_concepts(
     steps: int = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
-) -> ConceptExplanation | list[ConceptExplanation]:
+) -> Any:
     """Where layers see concepts in an image, maps (h, w), and what they count for in K classes, attributions (K,).
 
     An attribution is a share of a class's evidence, between 0 and 1. A list or tuple of images has a list of

@@ -41,7 +41,7 @@ def run(*arguments):
         pytest.raises(SystemExit) as ended,
     ):
         main()
-    return Result(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    return Result(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # pyright: ignore[reportArgumentType] main exits with numbers
 
 
 def program(*arguments, cwd=None, **environment):
@@ -119,7 +119,7 @@ class Net(nn.Module):
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """The folder of weights for a network "tiny", which is known until the test has ended."""
-    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")
+    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), cam_layer="relu")
     known = _registry.Architecture(Net, "fc", (_registry.Published("NONE", spec, "tiny-0.pth"),))
     monkeypatch.setattr(_registry, "_ARCHITECTURES", (*_registry._ARCHITECTURES, known))
     load("tiny", jax.random.key(0)).save(tmp_path / "tiny")
