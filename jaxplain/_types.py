@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from jax.typing import ArrayLike
 from jaxtyping import Array
 
 Rule = Literal["gauss_legendre", "trapezoid", "left", "middle", "right"]
@@ -52,6 +51,6 @@ class Net(Protocol):
 class Explain(Protocol):
     """explain(net, x, target, *, options) -> map, or the same over batches, classes and layers."""
 
-    def __call__(self, net: Net, x: ArrayLike, /, *rest: Any, **options: Any) -> Any:
+    def __call__(self, net: Net, x: Any, /, *rest: Any, **options: Any) -> Any:
         """The map, or a pytree of maps."""
         ...

@@ -37,13 +37,13 @@ KEY = jax.random.key(3)
 # directions, the last of all negative parts, and the last but one not recognised
 _DRAWN = np.random.default_rng(5).normal(size=(8, 4)).astype(np.float32)
 CONCEPTS = Concept(
-    np.concatenate([_DRAWN[:-1], -abs(_DRAWN[-1:])]),
-    low=np.float32([0.05, 0.1, 0, 0.02, 0.1, 0.3, 0.6, 0.1]),
-    high=np.float32([1, 0.8, 2, 1.5, 0.4, 0.9, 0.5, 0.7]),
+    np.concatenate([_DRAWN[:-1], -abs(_DRAWN[-1:])]),  # pyright: ignore[reportArgumentType] numpy does here
+    low=np.array([0.05, 0.1, 0, 0.02, 0.1, 0.3, 0.6, 0.1], np.float32),  # pyright: ignore[reportArgumentType] numpy does here
+    high=np.array([1, 0.8, 2, 1.5, 0.4, 0.9, 0.5, 0.7], np.float32),  # pyright: ignore[reportArgumentType] numpy does here
 )
 QUARTERS = np.kron(np.arange(4).reshape(2, 2), np.ones((3, 3), int))
 SEGMENTS = {"segments": QUARTERS, "num_segments": 4}
-REFERENCE = np.float32([0.7, -0.2, 1.1, 0.4])
+REFERENCE = np.array([0.7, -0.2, 1.1, 0.4], np.float32)
 
 
 def _gradient(backprop, x, layer):
@@ -246,7 +246,8 @@ def _per_segment(weigh, rectify):
     """Means in QUARTERS of the map at the image's size, with half-pixel centres."""
 
     def oracle(backprop, x, layer):
-        heat = resize(_cam(weigh)(backprop, x, layer), x.shape[:2], order=1, mode="edge", anti_aliasing=False)
+        small = _cam(weigh)(backprop, x, layer)
+        heat = np.asarray(resize(small, x.shape[:2], order=1, mode="edge", anti_aliasing=False))
         heat = np.maximum(heat, 0) if rectify else heat
         means = np.array([heat[k == QUARTERS].mean() for k in range(4)])
         return means[QUARTERS]
@@ -347,7 +348,7 @@ TABLE = (
         "occlusion",
         jp.occlusion,
         _occlusion(3, 2, (0.1, -0.2, 0.3)),
-        {"window": 3, "stride": 2, "fill": np.float32((0.1, -0.2, 0.3)), "chunk": 4},
+        {"window": 3, "stride": 2, "fill": np.array((0.1, -0.2, 0.3), np.float32), "chunk": 4},
     ),
     Row(
         "rise",

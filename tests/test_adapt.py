@@ -48,7 +48,7 @@ def linen_case(seed=0):
     draw = np.random.default_rng(seed)
     stats = {"mean": draw.normal(size=4), "var": draw.uniform(0.5, 2, 4)}
     stats = {name: jnp.asarray(value, jnp.float32) for name, value in stats.items()}
-    return module, variables | {"batch_stats": {"norm": stats}}
+    return module, variables | {"batch_stats": {"norm": stats}}  # pyright: ignore[reportOperatorIssue] Flax is typed too wide
 
 
 class NNXBlock(nnx.Module):
@@ -96,7 +96,7 @@ def linen_pieces():
 
     def inner(index):
         values = variables["params"]["block"][f"layers.{index}"]
-        return lambda a: linen.Conv(4, (3, 3)).apply({"params": values}, a)
+        return lambda a: linen.Conv(4, (3, 3)).apply({"params": values}, a)  # pyright: ignore[reportArgumentType] Flax is typed too narrow
 
     pieces = {name: piece([name]) for name in ("stem", "norm", "block", "head")}
     pieces |= {f"block.layers.{i}": inner(i) for i in (0, 1)}
@@ -543,7 +543,7 @@ class WithFunctions(linen.Module):
 
 
 def test_a_function_is_invisible_and_a_named_module_of_it_is_not():
-    assert "invisible" in jaxplain.adapt.__doc__
+    assert "invisible" in (jaxplain.adapt.__doc__ or "")
     plain, named = (made_of_linen(WithFunctions(named)) for named in (False, True))
     assert list(jp.layers(plain[1], X)) == ["conv", "head"]
     assert list(jp.layers(named[1], X)) == ["conv", "relu", "head"]

@@ -11,6 +11,7 @@ import nets
 import numpy as np
 import pytest
 from compare import assert_close
+from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from table import TABLE, Row
 
@@ -177,7 +178,7 @@ def divides_by_the_range(net, x, target):
 
 def knows_a_tracer(net, x, target):
     """Right alone, wrong when it is traced: it reads what kind of array it gets."""
-    return jnp.sum(x, -1) * (2 if isinstance(x, jax.core.Tracer) else 1)
+    return jnp.sum(x, -1) * (2 if isinstance(x, Tracer) else 1)
 
 
 def remembers(net, x, target, calls=itertools.count(1)):  # noqa: B008

@@ -3,6 +3,7 @@
 import ast
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ SMALL = {"samples": 8, "window": 2, "stride": 2, "cells": 3, "steps": 4}
 
 def mapped(row):
     """A row's map on a tiny net, with what it needs filled in."""
-    options = {name: SMALL.get(name, value) for name, value in row.options.items() if name != "seed"}
+    options: dict[str, Any] = {name: SMALL.get(name, value) for name, value in row.options.items() if name != "seed"}
     if "layer" in row.needs:
         options["layer"] = "relu"
     if "segments" in row.needs:

@@ -113,7 +113,7 @@ def test_captums_preset_is_captums(shape, size):
 def test_pytorch_grad_cams_preset_is_its(shape, size, sign):
     heat = sign * random_map(shape)
     large = scale_cam_image(np.maximum(heat, 0)[None], size[::-1])  # of one layer
-    theirs = scale_cam_image(np.mean(np.maximum(large[:, None], 0), axis=1))[0]
+    theirs = scale_cam_image(np.mean(np.maximum(large[:, None], 0), axis=1))[0]  # pyright: ignore[reportIndexIssue] an array: (N, H, W)
     assert_close(jp.preset(heat, "pytorch_grad_cam", size), theirs, 1e-4)
 
 
@@ -124,7 +124,7 @@ def test_presets_of_a_map_without_positive_values():
 
 def test_an_unknown_convention_raises():
     with pytest.raises(ValueError, match="convention is 'keras', but captum or pytorch_grad_cam"):
-        jp.preset(HEAT, "keras", (4, 4))
+        jp.preset(HEAT, "keras", (4, 4))  # pyright: ignore[reportArgumentType] to be refused
 
 
 def test_all_of_it_maps_over_a_batch():

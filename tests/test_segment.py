@@ -21,7 +21,7 @@ slic = jax.jit(jp.slic, static_argnames=("num_segments", "iterations"))
 
 @functools.cache
 def photo(name, *size):
-    return resize(getattr(data, name)(), size).astype(np.float32)
+    return np.asarray(resize(getattr(data, name)(), size), np.float32)
 
 
 def cells(size, segments):
@@ -54,7 +54,7 @@ def k_means(pixels, segments, compactness, iterations):
 def largest_parts(labels):
     kept = np.full(labels.shape, -1)
     for k in range(labels.max() + 1):
-        parts, count = ndimage.label(labels == k)
+        parts, count = ndimage.label(labels == k)  # pyright: ignore[reportGeneralTypeIssues] scipy has no types
         if count:
             kept[parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])] = k
     while (kept < 0).any():
@@ -65,7 +65,7 @@ def largest_parts(labels):
 
 
 def parts(labels):
-    return sum(ndimage.label(labels == k)[1] for k in np.unique(labels))
+    return sum(ndimage.label(labels == k)[1] for k in np.unique(labels))  # pyright: ignore[reportIndexIssue] scipy has no types
 
 
 @pytest.mark.parametrize(

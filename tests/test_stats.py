@@ -11,7 +11,7 @@ from jaxplain import stats
 
 DRAW = np.random.default_rng(0)
 RANDOM = DRAW.normal(size=(24, 3, 3, 4)).astype(np.float32)
-PLANTED = np.float32([1, 0, -0.5, 0])
+PLANTED = np.array([1, 0, -0.5, 0], np.float32)
 
 
 @pytest.mark.parametrize("two_sided", [False, True])
@@ -19,7 +19,7 @@ def test_welch_is_scipys(two_sided):
     values, null = DRAW.normal(0.4, 2, size=(7, 3)), DRAW.normal(size=(20, 3))
     expected = scipy.stats.ttest_ind(
         values, null, equal_var=False, alternative="two-sided" if two_sided else "greater"
-    ).pvalue
+    ).pvalue  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
     assert_close(stats.compare(values, null, two_sided=two_sided), expected)
     alone = stats.compare(values[:, 1], null[:, 1], two_sided=two_sided)
     assert_close(alone, expected[1])
@@ -103,7 +103,7 @@ def test_samples_that_cannot_be_compared_are_refused():
     with pytest.raises(ValueError, match="samples that are not finite"):
         stats.compare([1, np.nan], [1, 2])
     with pytest.raises(ValueError, match=r"^test is 'z', but welch or permutation"):
-        stats.compare([1, 2], [1, 2], test="z")
+        stats.compare([1, 2], [1, 2], test="z")  # pyright: ignore[reportArgumentType] to be refused
 
 
 def test_bootstrap_interval_is_that_of_the_mean():
@@ -112,7 +112,7 @@ def test_bootstrap_interval_is_that_of_the_mean():
     half = 1.96 * values.std() / 20
     for sign, column in ((1, 0), (-1, 1)):
         expected = sorted(sign * (values.mean() + reach) for reach in (-half, half))
-        assert [end[column] for end in ends] == pytest.approx(expected, abs=0.1 * half)
+        assert [np.asarray(end)[column] for end in ends] == pytest.approx(expected, abs=0.1 * half)
 
 
 def test_bootstrap_interval_depends_on_its_seed_alone():

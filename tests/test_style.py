@@ -77,8 +77,8 @@ def test_no_name_hides_the_module_it_lives_in(name):
 def test_transforms_keep_name_docstring_and_signature(name):
     """They are called as explainers are: net, image and target first, everything else by keyword."""
     explain = TRANSFORMED[name]
-    inner = explain.__wrapped__
-    assert (explain.__name__, explain.__doc__) == (inner.__name__, inner.__doc__)
+    inner = explain.__wrapped__  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+    assert (explain.__name__, explain.__doc__) == (inner.__name__, inner.__doc__)  # pyright: ignore[reportAttributeAccessIssue] a function
     assert signature_faults(explain) == []
     added = {"smooth": {"key"}, "per_segment": {"segments", "num_segments", "rectify"}}.get(name, set())
     missing = {"layer"} if name == "at_layers" else set()
@@ -130,7 +130,7 @@ def code_lines(source):
     docs = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            docs |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+            docs |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))  # pyright: ignore[reportOptionalOperand] parsed nodes have it
     return sum(
         bool(line.strip()) and not line.strip().startswith("#") and number not in docs
         for number, line in enumerate(lines, 1)

@@ -20,7 +20,7 @@ class Net(nn.Module):
 
 def tiny_model(classes=5):
     """The network of 16 x 16 pixels, with weights that are drawn from key 0."""
-    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu",
+    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), cam_layer="relu",
                 categories=tuple(f"class {k}" for k in range(classes)))  # fmt: skip
     module = Net(classes)
     variables = module.init(jax.random.key(0), jax.numpy.zeros((1, 16, 16, 3)))

@@ -95,7 +95,7 @@ class Found(NamedTuple):
 
 def grey(name: str) -> np.ndarray:
     """A photograph in levels of grey, (H, W, 3) in [0, 1]."""
-    return np.repeat(photograph(name) @ np.float32([0.299, 0.587, 0.114])[:, None], 3, axis=2)
+    return np.repeat(photograph(name) @ np.array([0.299, 0.587, 0.114], np.float32)[:, None], 3, axis=2)
 
 
 def tag_pictures() -> np.ndarray:
@@ -104,7 +104,9 @@ def tag_pictures() -> np.ndarray:
     return np.repeat(np.kron(white, np.ones((1, SCALE, SCALE), np.float32))[..., None], 3, axis=3)
 
 
-def stick(images: np.ndarray, tags: Sequence[int], draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def stick(
+    images: np.ndarray, tags: Sequence[int] | np.ndarray, draw: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Copies of images with tags at random places, and the tags' boxes (N, H, W) bool."""
     pictures, images, boxes = tag_pictures(), images.copy(), np.zeros(images.shape[:3], bool)
     for number, (tag, (y, x)) in enumerate(zip(tags, draw.integers(0, CROP - SIDE + 1, (len(images), 2)), strict=True)):
@@ -173,7 +175,8 @@ def heatmaps(net: Net, X: Array, targets: Array) -> dict[str, Array]:
     """Positive parts (N, H, W) of Grad-CAM at the last layer and of integrated gradients of the image."""
     cam = jp.batched(jp.grad_cam)(net, X, targets, layer="relu3")
     ig = jp.batched(functools.partial(jp.integrated_gradients, steps=16))(net, X, targets)
-    large = jax.vmap(lambda heat: jp.upsample(jp.positive(heat), X.shape[1:3]))(cam)
+    height, width = X.shape[1:3]
+    large = jax.vmap(lambda heat: jp.upsample(jp.positive(heat), (height, width)))(cam)
     return {"Grad-CAM": large, "integrated gradients": jax.vmap(lambda a: jp.positive(jp.over_channels(a)))(ig)}
 
 
@@ -247,7 +250,7 @@ def correlation(found: Sequence[Found], name: str, concept: int) -> float:
     """Spearman's, over classes and probabilities, of a method's scores of tag (0) or texture (1) with the truth."""
     scores = np.concatenate([one.scores[name][concept] for one in found])
     shares = np.concatenate([one.truth if concept == 0 else 1 - one.truth for one in found])
-    return 0.0 if np.ptp(scores) == 0 else float(spearmanr(scores, shares).statistic)
+    return 0.0 if np.ptp(scores) == 0 else float(spearmanr(scores, shares).statistic)  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
 
 
 def area(found: Sequence[Found], name: str) -> float:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ class Use(NamedTuple):
     name: str
     net: Net
     layer: str
-    similarity: str
+    similarity: Literal["cosine", "squared_euclidean"]
     outputs: Callable[[Array], Array]
     cases: list[Case]
 
@@ -117,7 +117,7 @@ class Pictures:
         return np.stack([self.draw.choice(np.flatnonzero(self.labels == k), count, replace=False) for k in classes])
 
 
-def squared_distances(q: Array, r: Array) -> Array:
+def squared_distances(q: Array, r: Array | np.ndarray) -> Array:
     return jnp.sum((q[:, None] - r[None]) ** 2, axis=-1)
 
 
@@ -238,7 +238,7 @@ def _outputs(net, use, references):
     return jp.then(jp.then(net, Partial(functools.partial(_similarities, use.similarity), references)), use.outputs)
 
 
-def split_weights(similarity: str, q: Array, r: Array) -> Array:
+def split_weights(similarity: str, q: Any, r: Any) -> Any:
     """Weights of the channels whose map's mean is the similarity, but for what no place has a part in."""
     if similarity == "cosine":
         return r / jnp.maximum(jnp.linalg.norm(q) * jnp.linalg.norm(r), 1e-9)
@@ -294,7 +294,8 @@ def measured(use: Use, samples: int) -> tuple[dict[str, np.ndarray], list[Panel]
 
 
 def _drawn(box):
-    return tuple(float(side) for side in box)
+    left, top, right, bottom = map(float, box)
+    return left, top, right, bottom
 
 
 def table(use: Use, numbers: dict[str, np.ndarray]) -> str:

@@ -99,13 +99,13 @@ def theirs(name: str, layer: str, images: np.ndarray, classes: np.ndarray, compi
         peer = GradCAM(trainable, [trainable.get_submodule(layer)])
         wanted = [ClassifierOutputTarget(int(c)) for c in classes]
         rivals["grad_cam, shown"].append(
-            Rival(f"pytorch-grad-cam, {layout}", functools.partial(peer, batch.clone(), wanted))
+            Rival(f"pytorch-grad-cam, {layout}", functools.partial(peer, batch.clone(), wanted))  # pyright: ignore[reportArgumentType] pytorch-grad-cam takes functions
         )
     return rivals
 
 
 def captum_map(explainer: LayerGradCam, batch: torch.Tensor, classes: torch.Tensor) -> np.ndarray:
-    return explainer.attribute(batch.clone().requires_grad_(True), classes).detach().numpy()[:, 0]
+    return explainer.attribute(batch.clone().requires_grad_(True), classes).detach().numpy()[:, 0]  # pyright: ignore[reportAttributeAccessIssue] one layer, one tensor
 
 
 def peak(size: int = 2048, rounds: int = 15) -> float:
@@ -123,7 +123,7 @@ def facts(model: Model, batch: int) -> str:
     compiled = jax.jit(jp.batched(jp.saliency)).lower(model.net, X, targets).compile()
     seconds = time.perf_counter() - start
     memory = compiled.memory_analysis()
-    megabytes = (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes) / 1e6
+    megabytes = (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes) / 1e6  # pyright: ignore[reportOptionalMemberAccess] the CPU has it
     return f"saliency compiles in {seconds:.1f} s and needs {megabytes:.0f} MB, parameters included"
 
 

@@ -43,7 +43,7 @@ def torch_network(layout: torch.memory_format) -> torch.nn.Module:
 def ours(network: torch.nn.Module) -> Model:
     """jaxplain's network with the same parameters."""
     classes = network.get_submodule("fc").out_features
-    return load("resnet50", network, categories=[str(k) for k in range(int(classes))])
+    return load("resnet50", network, categories=[str(k) for k in range(int(classes))])  # pyright: ignore[reportArgumentType] torch is typed too wide
 
 
 def outputs(network: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
@@ -183,7 +183,7 @@ def memory(classes: int) -> str:
     x, target = jax.ShapeDtypeStruct((SIDE, SIDE, 3), jnp.float32), jax.ShapeDtypeStruct((classes,), jnp.float32)
     explain = jax.jit(functools.partial(jp.active_saliency, chunk=CHUNK))
     compiled = explain.lower(model.net, x, target).compile()
-    megabytes = compiled.memory_analysis().temp_size_in_bytes / 1e6
+    megabytes = compiled.memory_analysis().temp_size_in_bytes / 1e6  # pyright: ignore[reportOptionalMemberAccess] the CPU has it
     return f"active saliency of one image over {classes} classes, {CHUNK} at a time: {megabytes:.0f} MB"
 
 

@@ -34,7 +34,7 @@ PHOTOGRAPHS = ("chelsea", "coffee", "astronaut", "rocket")
 def photographs(count: int, side: int = SIDE) -> np.ndarray:
     """(count, side, side, 3) in [0, 1], crops of sample photographs."""
     draw = np.random.default_rng(0)
-    whole = [resize(getattr(data, name)(), (side + 60, side + 60)).astype(np.float32) for name in PHOTOGRAPHS]
+    whole = [np.asarray(resize(getattr(data, name)(), (side + 60, side + 60)), np.float32) for name in PHOTOGRAPHS]
     places = draw.integers(0, 60, (count, 2))
     return np.stack([whole[i % len(whole)][y : y + side, x : x + side] for i, (y, x) in enumerate(places)])
 
@@ -96,7 +96,7 @@ def explanations(model: Model, samples: int, times: int) -> tuple[float, float, 
         explainer = LimeImageExplainer(random_state=0, verbose=False)
         return explainer.explain_instance(
             pixels.astype(np.float64), lambda X: np.asarray(batch(probable, jnp.asarray(X, jnp.float32))), labels=(0,),
-            top_labels=None, hide_color=0.5, num_samples=samples, batch_size=16,
+            top_labels=None, hide_color=0.5, num_samples=samples, batch_size=16,  # pyright: ignore[reportArgumentType] lime takes None
             segmentation_fn=lambda _: np.asarray(labels),
         )  # fmt: skip
 

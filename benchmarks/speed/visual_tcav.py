@@ -177,8 +177,8 @@ def main() -> None:
         check_agreement(values(found), run(), name, TOLERANCE)
     seconds = time_interleaved(rivals, options.rounds, warm_up=1)
     print(f"## {CONCEPTS} concepts, {CLASSES} classes, {len(LAYERS)} layers, one image\n\n{table(seconds, 1)}\n")
-    sparing = {name: seconds[name] for name in seconds if name != "jaxplain"}
-    print(f"## With as few steps as have the same error\n\n{table(sparing, 1)}\n", flush=True)
+    others = {name: seconds[name] for name in seconds if name != "jaxplain"}
+    print(f"## With as few steps as have the same error\n\n{table(others, 1)}\n", flush=True)
 
     print("## Memory\n\n| chunk | steps | classes | MB |\n|---|---|---|---|")
     for chunk, count, classes in ((None, 50, 3), (8, 50, 3), (8, 200, 3), (8, 50, 1)):

@@ -40,7 +40,7 @@ def run(*arguments):
         pytest.raises(SystemExit) as ended,
     ):
         run()
-    return Result(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    return Result(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # pyright: ignore[reportArgumentType] run exits with numbers
 
 
 def program(*arguments, cwd=None, **environment):

@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     Image.new("RGB", (1, 1)).save(folder / "dot.png")
     Image.new("RGB", (20_000, 600)).save(folder / "wide.png")
     torch.save({"weight": RunsCode()}, folder / "code.pth")
-    (folder / "cut.pth").write_bytes(available()["efficientnet_lite0"].read_bytes()[:100_000])
+    (folder / "cut.pth").write_bytes(available()["efficientnet_lite0"].read_bytes()[:100_000])  # pyright: ignore[reportOptionalMemberAccess] it is installed
     (folder / "text.pth").write_text("no weights")
     return folder
 

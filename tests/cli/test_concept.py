@@ -251,8 +251,8 @@ WRONG = {
     ),
     "another width": (
         lambda f: changed(
-            f, concepts={"relu": Concept(np.ones(9), *np.float32([0, 1]))},
-            nulls={"relu": Concept(np.ones((2, 9)), *np.float32([[0, 0], [1, 1]]))},
+            f, concepts={"relu": Concept(np.ones(9), *np.array([0, 1], np.float32))},  # pyright: ignore[reportArgumentType] numpy does here
+            nulls={"relu": Concept(np.ones((2, 9)), *np.array([[0, 0], [1, 1]], np.float32))},  # pyright: ignore[reportArgumentType] numpy does here
         ),
         [], "'dots' has 9 channels, but 'relu' has 6",
     ),

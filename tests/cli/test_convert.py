@@ -21,7 +21,7 @@ NAMES = ["cat", "käse", "a cow, grazing"]
 @pytest.fixture(scope="module")
 def entries():
     """The published state dict of EfficientNet-Lite0, with three outputs."""
-    entries = {n: v.contiguous() for n, v in torch.load(available()[LITE], weights_only=True).items()}
+    entries = {n: v.contiguous() for n, v in torch.load(available()[LITE], weights_only=True).items()}  # pyright: ignore[reportArgumentType] it is installed
     return entries | {name: entries[name][:3].clone() for name in ("_fc.weight", "_fc.bias")}
 
 
@@ -65,7 +65,7 @@ def test_every_format_of_files(write, run, entries, params, tmp_path):
     write(entries, tmp_path / "mine.bin")
     out, printed = converted(run, tmp_path / "mine.bin")
     model = load(LITE, out)
-    jax.tree.map(np.testing.assert_array_equal, model.net.args[0]["params"], params)
+    jax.tree.map(np.testing.assert_array_equal, model.parameters, params)
     assert model.weights == ("mine.bin", sha256(tmp_path / "mine.bin"))
     assert model.spec.categories == ("class 0", "class 1", "class 2")
     count = sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -335,7 +335,7 @@ def test_the_command_is_the_workflow(evaluate, tiny, photos):
     methods, metric = ["grad_cam", "secam", "random"], ["insertion", "average_drop"]
     result, record = evaluate(*photos[:2], method=methods, metric=metric)
     assert result.status == 0, result.err
-    found = workflows.evaluate(load("tiny", tiny), list(map(str, photos[:2])), methods=methods, metrics=metric)
+    found = workflows.evaluate(load("tiny", tiny), list(map(str, photos[:2])), methods=methods, metrics=metric)  # pyright: ignore[reportArgumentType] names of metrics
     for row, outcome in zip(record["images"], found.images, strict=True):
         for method, name in itertools.product(methods, metric):
             score = outcome.scores[method][name]
@@ -344,7 +344,7 @@ def test_the_command_is_the_workflow(evaluate, tiny, photos):
     for method, name in itertools.product(methods, metric):
         summary = found.summaries[method][name]
         written = record["summary"][method][name]
-        assert (written["mean"], written["interval"]) == (summary.mean[0], summary.interval[:, 0].tolist())
+        assert (written["mean"], written["interval"]) == (summary.mean[0], summary.interval[:, 0].tolist())  # pyright: ignore[reportOptionalSubscript] of several images
 
 
 def test_a_method_about_a_reference(evaluate, photos):

@@ -87,7 +87,7 @@ def test_record_says_what_was_done(two_targets, logits):
     assert record["size"] == [451, 300]
     assert record["model"] == "efficientnet_lite0"
     weights = available()["efficientnet_lite0"]
-    assert record["weights"] == {"source": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    assert record["weights"] == {"source": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}  # pyright: ignore[reportOptionalMemberAccess] it is installed
     assert record["methods"] == {"grad_cam": {"layer": "_swish2", "options": {}}}
     assert [(row["index"], row["class"]) for row in record["targets"]] == [(281, "tabby"), (285, "Egyptian cat")]
     assert [row["index"] for row in record["predictions"]] == np.argsort(-logits)[:5].tolist()
@@ -378,8 +378,8 @@ def test_as_a_program_from_nothing_and_with_stdout_in_a_file(program_path, monke
 def test_a_reader_that_stops_reading(program_path, tmp_path):
     command = [program_path, "explain", "sample:chelsea", "--out", tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        process.stdout.close()
-        assert process.stderr.read() == ""
+        process.stdout.close()  # pyright: ignore[reportOptionalMemberAccess] a pipe
+        assert process.stderr.read() == ""  # pyright: ignore[reportOptionalMemberAccess] a pipe
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -387,7 +387,7 @@ def test_interrupted_between_images(program_path, tmp_path):
     images = "sample:chelsea", "sample:coffee", "sample:rocket", "sample:camera", "sample:astronaut"
     command = [program_path, "explain", *images, "--out", tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while "written" not in process.stdout.readline():
+        while "written" not in process.stdout.readline():  # pyright: ignore[reportOptionalMemberAccess] a pipe
             pass
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)

@@ -17,7 +17,7 @@ LITE = "efficientnet_lite0"
 
 @pytest.fixture(scope="module")
 def body():
-    return available()[LITE].read_bytes()
+    return available()[LITE].read_bytes()  # pyright: ignore[reportOptionalMemberAccess] it is installed
 
 
 @pytest.fixture(scope="module")

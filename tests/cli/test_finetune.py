@@ -60,7 +60,7 @@ def test_the_model_is_the_librarys(done, folder):
     assert again.spec == tuned.spec
     assert again.spec.categories == TEXTURES
     assert again.weights.source == "fine-tuned from efficientnet-lite0-57934424.pth"
-    assert_close(again.net.args[0], tuned.net.args[0], 0)
+    assert_close(again.parameters, tuned.parameters, 0)
 
 
 def test_history_says_what_was_done(done, folder):
@@ -112,7 +112,7 @@ def test_all_layers_are_trained_as_by_the_workflow(run, folder, tiny, tmp_path):
     options = {"all_layers": True, "epochs": 6, "seed": 5, "rate": 0.1}
     tuned = workflows.finetune(load("tiny", tiny), folder / "textures", **options)
     assert json.loads(json.dumps(tuned.record)).items() <= history.items()
-    assert_close(tuned.model.net.args[0]["params"], after, 0)
+    assert_close(tuned.model.parameters, after, 0)
     tuned.save(tmp_path / "again")
     assert json.loads((tmp_path / "again" / "history.json").read_text()) == history
     for name in ("learning_curve.png", "model.json"):

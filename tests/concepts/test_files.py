@@ -17,8 +17,8 @@ def drawn(*shape):
 
 FITTED = Fitted(
     "dots", "resnet50", "ab" * 32, {"input_size": 224, "mean": [0.5, 0.5, 0.5]}, 40, 200, 3,
-    {"layer4": Concept(drawn(7), np.float32(0.5), np.float32(2)), "layer3": Concept(drawn(5), *drawn(2))},
-    {"layer4": Concept(drawn(3, 7), drawn(3), drawn(3)), "layer3": Concept(drawn(3, 5), drawn(3), drawn(3))},
+    {"layer4": Concept(drawn(7), np.float32(0.5), np.float32(2)), "layer3": Concept(drawn(5), *drawn(2))},  # pyright: ignore[reportArgumentType] numpy does here
+    {"layer4": Concept(drawn(3, 7), drawn(3), drawn(3)), "layer3": Concept(drawn(3, 5), drawn(3), drawn(3))},  # pyright: ignore[reportArgumentType] numpy does here
     np.arange(2 * 96 * 96 * 3).reshape(2, 96, 96, 3).astype(np.uint8),
 )  # fmt: skip
 

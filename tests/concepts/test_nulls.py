@@ -13,7 +13,7 @@ from jaxplain.concepts import rank_median
 
 DRAW = np.random.default_rng(0)
 RANDOM = DRAW.normal(size=(24, 3, 3, 4)).astype(np.float32)
-PLANTED = np.float32([1, 0, -0.5, 0])
+PLANTED = np.array([1, 0, -0.5, 0], np.float32)
 
 
 def test_a_linear_direction_separates_a_concept_and_points_to_it():
@@ -64,7 +64,7 @@ def test_null_concepts_need_enough_images():
 def test_a_planted_concept_is_significant_and_a_random_one_is_not():
     """From activations to p values: a net whose score is the mean of two of 32 channels, which the concept raises."""
     planted, random = 1.0 * (np.arange(32) < 2), np.random.default_rng(1).normal(size=(60, 3, 3, 32))
-    random, images = np.float32(random[:54] + 0.5), jnp.asarray(random[54:] + planted, jnp.float32)
+    random, images = (random[:54] + 0.5).astype(np.float32), jnp.asarray(random[54:] + planted, jnp.float32)
     concepts = jp.fit_concepts([random[:9] + np.float32(2 * planted), random[9:18]], random[18:])
     nulls = fitted.null_concepts(random, samples=20, size=9)
     net, targets = jax.tree_util.Partial(scored, jnp.asarray(planted, jnp.float32)), jnp.tile(jp.one_hot(0, 2), (6, 1))
@@ -73,7 +73,7 @@ def test_a_planted_concept_is_significant_and_a_random_one_is_not():
         explain(net, images, targets, layer="a", concepts=c, steps=1).values.mean(axis=0) for c in (concepts, nulls)
     )
     for test in ("welch", "permutation"):
-        p = stats.compare(real[None], np.tile(null[:, None], 2), test=test)
+        p = np.asarray(stats.compare(real[None], np.tile(null[:, None], 2), test=test))
         assert p[0] < 0.05 < p[1]
 
 

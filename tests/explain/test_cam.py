@@ -92,7 +92,7 @@ def test_the_decorator_makes_an_explainer():
     net = nets.net(nets.BRANCH, nets.params(nets.BRANCH))
     a, g = (np.asarray(d["act"]) for d in jp.taps(net, ["act"], X, TARGET))
     assert_close(mine(net, X, TARGET, layer="act"), np.sum((g.max((0, 1)) + a.sum()) * a, axis=-1))
-    assert (mine.__name__, mine.__doc__) == ("mine", "What I think of channels, (h, w).")
+    assert (mine.__name__, mine.__doc__) == ("mine", "What I think of channels, (h, w).")  # pyright: ignore[reportAttributeAccessIssue] a function
     assert mine.__module__ == __name__
 
 

@@ -127,7 +127,7 @@ def test_one_output_has_two_classes():
     draw = np.random.default_rng(4)
     values = {"first": draw.normal(size=(3, 4)), "second": draw.normal(size=(4, 4)), "third": draw.normal(size=(4, 1))}
     values = jax.tree.map(np.float32, values)
-    concepts = Concept(draw.normal(size=(5, 4)).astype(np.float32), np.full(5, 0.1), np.full(5, 0.9))
+    concepts = Concept(draw.normal(size=(5, 4)).astype(np.float32), np.full(5, 0.1), np.full(5, 0.9))  # pyright: ignore[reportArgumentType] numpy does here
     net, opposite = (Partial(one_output, jax.tree.map(jnp.asarray, values), jnp.float32(sign)) for sign in (1, -1))
     a = np.tanh(np.asarray(X, np.float64) @ values["first"])
     gradients = [(1 - np.tanh(t * a @ values["second"]) ** 2) * values["third"][:, 0] for t in np.arange(51) / 50]
@@ -136,10 +136,10 @@ def test_one_output_has_two_classes():
     parts = [np.maximum(b, 0), np.maximum(-b, 0)]
     largest = max(part.sum() for part in parts)
     expected = [[through(p / largest, a, concept) for concept in zip(*concepts, strict=True)] for p in parts]
-    ours = explained(net, X, np.float32([[1], [-1]]), layer="a", concepts=concepts)
+    ours = explained(net, X, np.array([[1], [-1]], np.float32), layer="a", concepts=concepts)
     assert_close(ours.values, np.array(expected), 1e-4)
     assert_close(ours.share, np.array([part.sum() / largest for part in parts]))
-    swapped = explained(opposite, X, np.float32([[-1], [1]]), layer="a", concepts=concepts)
+    swapped = explained(opposite, X, np.array([[-1], [1]], np.float32), layer="a", concepts=concepts)
     assert_close(swapped, ours)
 
 
@@ -280,7 +280,7 @@ def cost(classes, concepts, chunk=None, steps=8):
     stacked = Concept(jnp.ones((concepts, WIDE)), jnp.zeros(concepts), jnp.ones(concepts))
     explain = functools.partial(explained, layer="a", concepts=stacked, steps=steps, rule="middle", chunk=chunk)
     compiled = jax.jit(explain).lower(net, jnp.zeros((8, 8, 3)), jnp.eye(10)[:classes]).compile()
-    return compiled.cost_analysis()["flops"], compiled.memory_analysis().temp_size_in_bytes
+    return compiled.cost_analysis()["flops"], compiled.memory_analysis().temp_size_in_bytes  # pyright: ignore[reportOptionalMemberAccess, reportOptionalSubscript] the CPU has it
 
 
 def test_classes_share_forward_passes_and_concepts_share_gradients():
@@ -372,7 +372,7 @@ def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match=r"^steps is 0, but at least 1"):
         jp.concept_attribution(net, X, CLASSES[0], steps=0, **options)
     with pytest.raises(ValueError, match=r"^rule is 'simpson', but"):
-        jp.concept_attribution(net, X, CLASSES[0], rule="simpson", **options)
+        jp.concept_attribution(net, X, CLASSES[0], rule="simpson", **options)  # pyright: ignore[reportArgumentType] to be refused
     with pytest.raises(ValueError, match=r"^The target is a single number"):
         jp.concept_attribution(net, X, 3, **options)
     with pytest.raises(ValueError, match=r"^X has shape \(6, 6, 3\), but a batch"):

@@ -46,7 +46,7 @@ def test_contributions_by_hand():
         "euclidean": [0, -3],
         "l1": [0, -3],
     }.items():
-        assert_close(jp.fam_contributions(activation, reference, split=split), np.array(expected, float))
+        assert_close(jp.fam_contributions(activation, reference, split=split), np.array(expected, float))  # pyright: ignore[reportArgumentType] a name of the table
 
 
 @pytest.mark.parametrize("name", POOLED)
@@ -89,7 +89,7 @@ def test_normalisations_by_hand():
         "softmax": np.exp(k) / np.exp(k).sum(),
         "none": k,
     }.items():
-        assert_close(normalised(k, how), np.array(expected, float))
+        assert_close(normalised(k, how), np.array(expected, float))  # pyright: ignore[reportArgumentType] a name of the table
     assert_close(normalised(np.full(3, 2.0)), np.zeros(3))
     assert_close(normalised(np.zeros(3), "l2"), np.zeros(3))
 
@@ -156,8 +156,8 @@ def learned(q, r):
 def test_learned_similarities():
     q = A.mean((0, 1))
     ablated = [float(learned(q, R) - learned(np.where(np.arange(5) == c, 0, q), R)) for c in range(5)]
-    assert_close(jp.fam_contributions(A, R, split=relation(learned)), np.float32(ablated))
-    assert_close(jp.fam_contributions(A, R, split=relation(learned, chunk=2)), np.float32(ablated))
+    assert_close(jp.fam_contributions(A, R, split=relation(learned)), np.array(ablated, np.float32))
+    assert_close(jp.fam_contributions(A, R, split=relation(learned, chunk=2)), np.array(ablated, np.float32))
     slope = R * (1 - np.tanh(q * R) ** 2) + 2 * q
     assert_close(jp.fam_contributions(A, R, split=relation(learned, by="gradient")), q * slope)
     places = relation(lambda a, r: jnp.sum(a**2 * r[None, None]), by="gradient", pooled=False)
@@ -170,7 +170,7 @@ def test_nothing_is_nan():
         reference = B if split == "dn4" else R
         for activation, other in ((zero, reference), (A, 0 * reference), (zero, 0 * reference)):
             value, slope = jax.value_and_grad(
-                lambda a, other=other, split=split: jp.fam_contributions(a, other, split=split).sum()
+                lambda a, other=other, split=split: jp.fam_contributions(a, other, split=split).sum()  # pyright: ignore[reportArgumentType] a name of the table
             )(jnp.asarray(activation))
             assert np.isfinite(value)
             assert np.isfinite(slope).all()
@@ -186,14 +186,14 @@ def test_nothing_is_nan():
     [
         (lambda: jp.fam(NET, X, R, layer="relu"), r"shape \(5,\), but \(4,\), one value for each channel"),
         (lambda: jp.fam(NET, X, R[:4], layer="pool"), r"shape \(4,\), but a map needs \(h, w, C\)"),
-        (lambda: jp.fam(NET, X, R[:4], layer="relu", similarity="manhattan"), "'manhattan', but one of cosine"),
-        (lambda: jp.fam(NET, X, R[:4], layer="relu", normalise="max"), "normalise is 'max', but minmax"),
+        (lambda: jp.fam(NET, X, R[:4], layer="relu", similarity="manhattan"), "'manhattan', but one of cosine"),  # pyright: ignore[reportArgumentType] to be refused
+        (lambda: jp.fam(NET, X, R[:4], layer="relu", normalise="max"), "normalise is 'max', but minmax"),  # pyright: ignore[reportArgumentType] to be refused
         (lambda: jp.fam_contributions(A, R, split="dn4"), r"shape \(5,\), but descriptors \(\.\.\., 5\)"),
         (lambda: dn4(A, B[:1, :2], neighbours=3), "neighbours is 3, but 1 to 2"),
         (lambda: jp.fam_contributions(A, R, split=flat(POOLED["dot"])), r"\(5,\), but \(60,\)"),
         (lambda: jp.fam_contributions(A, R, split=projected(P[:3])), r"\(3, 2\), but a row a channel, \(5, d\)"),
-        (lambda: projected(P, "angle"), "'angle', but one of cosine"),
-        (lambda: relation(learned, by="hand"), "by is 'hand', but ablation or gradient"),
+        (lambda: projected(P, "angle"), "'angle', but one of cosine"),  # pyright: ignore[reportArgumentType] to be refused
+        (lambda: relation(learned, by="hand"), "by is 'hand', but ablation or gradient"),  # pyright: ignore[reportArgumentType] to be refused
         (lambda: jp.channel_map(NET, X, R, layer="relu"), r"shape \(5,\), but one a channel, \(4,\)"),
     ],
 )

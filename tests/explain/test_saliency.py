@@ -41,7 +41,7 @@ def test_attributions_of_a_linear_net_are_its_weights():
 
 def test_signed_saliency_of_a_linear_net_by_hand():
     """Two classes' weights of two pixels with two channels: each channel is tested, and then the largest is shown."""
-    own, rival = np.float32([[[3, -4], [-1, -2]]]), np.float32([[[1, -3], [-2, 5]]])
+    own, rival = np.array([[[3, -4], [-1, -2]]], np.float32), np.array([[[1, -3], [-2, 5]]], np.float32)
     net, x, target = Partial(linear, jnp.stack([own, rival], -1)), jnp.ones((1, 2, 2)), jp.one_hot(0, 2)
     for explain, expected in zip((jp.saliency, *SIGNED), ([4, 2], [3, 0], [4, 2], [3, 1], [4, 2]), strict=True):
         assert_close(explain(net, x, target), np.array([expected]), 0)

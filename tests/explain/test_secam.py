@@ -1,5 +1,7 @@
 """Maps averaged in segments: by hand, what averaging keeps, and what is refused."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import nets
@@ -15,7 +17,7 @@ import jaxplain as jp
 NET = nets.net(nets.RIDGE, nets.params(nets.RIDGE))
 X, TARGET = jnp.asarray(nets.images(1)[0]), jnp.asarray(nets.targets(1)[0])
 SIDE = nets.SIDE
-PLACES = {"layer": "relu"}
+PLACES: Any = {"layer": "relu"}
 
 
 def weighted(weights, x, site=jp.untouched):

@@ -291,7 +291,7 @@ def test_randomisation_draws_layer_after_layer_from_the_last(tiny):
         a = values[layer]
         values[layer] = np.asarray(a.mean() + a.std() * jax.random.normal(keys[layer], a.shape))
         mixed = np.abs(jp.gradient(nets.net(tiny, values), IMAGES[0], TARGETS[0])).ravel()
-        assert_close(found[layer], scipy.stats.spearmanr(plain, mixed).statistic, 1e-4)
+        assert_close(found[layer], scipy.stats.spearmanr(plain, mixed).statistic, 1e-4)  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
     assert abs(found["offset"] - 1) < 1e-6
     assert found["kernel"] < 0.7
 
@@ -356,7 +356,7 @@ def test_rank_correlation_is_scipys(seed, levels, count):
     """With few levels most values have ties."""
     a, b = np.random.default_rng(seed).integers(0, levels, (2, count)).astype(np.float32)
     if np.ptp(a) and np.ptp(b):
-        expected = scipy.stats.spearmanr(a, b).statistic
+        expected = scipy.stats.spearmanr(a, b).statistic  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
         assert abs(metrics.rank_correlation(a, b) - expected) < 1e-5
     else:
         assert metrics.rank_correlation(a, b) == 0
@@ -364,7 +364,7 @@ def test_rank_correlation_is_scipys(seed, levels, count):
 
 def test_rank_correlation_of_many_values():
     a, b = np.random.default_rng(0).normal(size=(2, 224, 224))
-    assert_close(metrics.rank_correlation(a, a + b), scipy.stats.spearmanr(a.ravel(), (a + b).ravel()).statistic, 1e-4)
+    assert_close(metrics.rank_correlation(a, a + b), scipy.stats.spearmanr(a.ravel(), (a + b).ravel()).statistic, 1e-4)  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
     assert_close(metrics.rank_correlation(a, -a), np.array(-1.0))
 
 

@@ -33,8 +33,8 @@ def crops(name, left, right, count):
     """Crops of 96 pixels from between two shares of a picture's width."""
     draw, picture = np.random.default_rng(0), sample(name)
     for _ in range(count):
-        x = draw.integers(int(left * picture.width), int(right * picture.width) - 96)
-        y = draw.integers(0, picture.height - 96)
+        x = int(draw.integers(int(left * picture.width), int(right * picture.width) - 96))
+        y = int(draw.integers(0, picture.height - 96))
         yield picture.crop((x, y, x + 96, y + 96))
 
 
@@ -92,7 +92,7 @@ class Net(nn.Module):
         return Dense(self.classes, name="fc")(GlobalMean(name="mean")(x)[:, 0, 0])
 
 
-SPEC = Spec("small", input_size=12, resize=12, mean=(0.5,) * 3, std=(0.25,) * 3)
+SPEC = Spec("small", input_size=12, resize=12, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 
 @pytest.fixture(scope="module")

@@ -416,7 +416,7 @@ def test_a_convolution_of_one_pixel_is_the_general_one(stride, side):
     assert_close(*conv(module, x, padding=padding))
     variables = module.init(jax.random.key(0), x)
     kernel = variables["params"]["kernel"]
-    actual = jax.grad(lambda x: jnp.sum(jnp.sin(module.apply(variables, x))))(x)
+    actual = jax.grad(lambda x: jnp.sum(jnp.sin(module.apply(variables, x))))(x)  # pyright: ignore[reportArgumentType] Flax is typed too wide
     assert_close(actual, jax.grad(lambda x: jnp.sum(jnp.sin(general(x, kernel, stride, padding))))(x))
 
 
@@ -487,7 +487,7 @@ def test_networks_are_those_of_the_general_forms(name, monkeypatch):
     ours = with_sites(net, x, target, {})
     monkeypatch.setattr(_inception, "max_pool", windowed_max)
     monkeypatch.setattr(_inception, "mean_pool", windowed_mean)
-    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), *net.args)
+    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), *net.args)  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
     assert str(jax.make_jaxpr(plain)(x)).count("conv_general_dilated[") == convolutions(net)
     assert_close(with_sites(plain, x, target, ours[1]), ours, 1e-4)
 

@@ -114,7 +114,7 @@ def test_images_that_cannot_be_prepared(model, tmp_path):
 
 def test_what_is_printed_is_one_short_line(published, model):
     images = np.zeros((500, 8, 8, 3), np.uint8)
-    examples = Examples(images, np.zeros(500, int), CATEGORIES, tuple(map(str, range(500))))
+    examples = Examples(images, np.zeros(500, int), CATEGORIES, tuple(map(str, range(500))))  # pyright: ignore[reportArgumentType] never opened
     for value in (published, published.spec, published.weights, model, model.spec, examples):
         assert "\n" not in repr(value)
         assert len(repr(value)) < 160

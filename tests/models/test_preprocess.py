@@ -64,7 +64,7 @@ def assert_one_sentence(message, *words):
         assert word in message
 
 
-def refusal(call, error=ValueError):
+def refusal(call, error: type[Exception] = ValueError):
     with pytest.raises(error) as caught:
         call()
     return str(caught.value)
@@ -88,8 +88,8 @@ def saved(path, image, **options):
 @pytest.mark.parametrize(
     ("actual", "expected"),
     [
-        (np.float32([1.0]), np.float32([np.nextafter(np.float32(1), np.float32(2))])),
-        (np.float32([1.0]), np.float64([1.0])),
+        (np.array([1.0], np.float32), np.array([np.nextafter(np.float32(1), np.float32(2))], np.float32)),
+        (np.array([1.0], np.float32), np.array([1.0], np.float64)),
         (np.zeros((2, 1)), np.zeros((1, 2))),
     ],
 )
@@ -108,7 +108,7 @@ def test_assert_one_sentence_fails(message):
 @given(st.integers(8, 600), st.integers(8, 600), st.sampled_from(CROPS), st.sampled_from(["bilinear", "bicubic"]))
 def test_pixels_are_torchvisions(width, height, crop, interpolation):
     assume(max(width, height) <= 50 * min(width, height))
-    image, wanted = Image.fromarray(noise(height, width)), spec(*crop, interpolation)
+    image, wanted = Image.fromarray(noise(height, width)), spec(*crop, interpolation)  # pyright: ignore[reportCallIssue] crop is a pair of the table
     assert_same(pixels(image, wanted), by_torchvision(image, wanted))
 
 
@@ -194,7 +194,7 @@ def test_sixteen_bits_are_scaled(tmp_path, extension, mode):
 
 
 def test_sixteen_bits_are_rounded():
-    deep = np.tile(np.uint16([0, 128, 129, 255, 65_534, 65_406, 65_407, 300]), (8, 1))
+    deep = np.tile(np.array([0, 128, 129, 255, 65_534, 65_406, 65_407, 300], np.uint16), (8, 1))
     assert_same(open_image(Image.fromarray(deep)), grey(np.tile([0, 0, 1, 1, 255, 254, 255, 1], (8, 1))))
 
 
@@ -222,7 +222,7 @@ def test_first_frame(tmp_path, extension):
     frames = [Image.fromarray(np.full((10, 12), level, np.uint8)) for level in (20, 200)]
     path = saved(tmp_path / f"frames.{extension}", frames[0], save_all=True, append_images=frames[1:])
     with Image.open(path) as image:
-        assert image.n_frames == 2
+        assert image.n_frames == 2  # pyright: ignore[reportAttributeAccessIssue] of an animation
     assert_same(open_image(path), grey(np.full((10, 12), 20)))
 
 
@@ -262,7 +262,7 @@ def test_a_marker_in_the_crops_corner_lands_in_the_corner(row, column):
     y, x = (top, bottom - 8)[row], (left, right - 8)[column]
     image[y : y + 8, x : x + 8] = 255
     shown = pixels(image, spec())
-    turned = np.flip(shown, [axis for axis, far in enumerate((row, column)) if far])
+    turned = np.flip(shown, tuple(axis for axis, far in enumerate((row, column)) if far))
     assert (turned[1:3, 1:3] == 1).all()
     assert (turned[:4, :4] > 0.7).all()
     turned[:5, :5] = 0  # the filter reaches one pixel beyond
@@ -289,7 +289,7 @@ def test_normalise_is_one_trace_and_differentiable():
     gradient = jax.jit(jax.grad(total, argnums=1))
     for mean in (MEAN, (0.5, 0.5, 0.5)):
         slope = gradient(jax.tree_util.Partial(normalise, mean, STD), np.ones((4, 4, 3), np.float32))
-        np.testing.assert_allclose(slope, np.broadcast_to(1 / np.float32(STD), (4, 4, 3)), rtol=1e-6)
+        np.testing.assert_allclose(slope, np.broadcast_to(1 / np.array(STD, np.float32), (4, 4, 3)), rtol=1e-6)
     assert len(traces) == 1
 
 
@@ -422,5 +422,5 @@ def test_threads_leave_the_warning_filters_alone(tmp_path):
     path, before = saved(tmp_path / "a.png", Image.fromarray(noise(20, 30))), list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:
         opened = list(pool.map(open_image, [path] * 64))
-    assert all(np.array_equal(image, noise(20, 30)) for image in opened)
+    assert all(np.array_equal(np.asarray(image), noise(20, 30)) for image in opened)
     assert list(warnings.filters) == before

@@ -15,7 +15,7 @@ from jaxplain.models._training import stops
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(12, 3)).astype(np.float32)
-Y = X @ np.float32([1, -2, 3]) + 1
+Y = X @ np.array([1, -2, 3], np.float32) + 1
 
 
 def line(params, X):
@@ -71,8 +71,8 @@ def test_optimisers_are_optaxs(optimiser, whole):
         for batch in halves(0):
             gradient = jax.grad(lambda f, batch=batch: squares(f, *batch)[1] / 6)(f)
             update, state = whole.update(gradient, state, f)
-            f = optax.apply_updates(f, update)
-    assert_close(train(F, halves, squares, epochs=4, rate=0.05, optimiser=optimiser).f.args, f.args, 1e-5)
+            f = optax.apply_updates(f, update)  # pyright: ignore[reportArgumentType] optax takes any tree
+    assert_close(train(F, halves, squares, epochs=4, rate=0.05, optimiser=optimiser).f.args, f.args, 1e-5)  # pyright: ignore[reportAttributeAccessIssue] a Partial
 
 
 def test_each_epoch_has_its_own_batches():
@@ -142,11 +142,15 @@ def test_the_step_is_compiled_once():
 
 
 def test_cross_entropy_by_hand():
-    logits, labels, weights = np.float32([[2, 0, 1], [0, 3, 1], [1, 1, 0]]), np.array([0, 2, 1]), [1.0, 2.0, 0.0]
+    logits, labels, weights = (
+        np.array([[2, 0, 1], [0, 3, 1], [1, 1, 0]], np.float32),
+        np.array([0, 2, 1]),
+        [1.0, 2.0, 0.0],
+    )
     odds = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     losses = -np.log(odds[np.arange(3), labels])
     np.testing.assert_allclose(cross_entropy(jnp.asarray(logits), labels), [3, losses.sum(), 1], rtol=1e-5)
-    found = cross_entropy(jnp.asarray(logits), labels, np.float32(weights))
+    found = cross_entropy(jnp.asarray(logits), labels, np.array(weights, np.float32))
     np.testing.assert_allclose(found, [3, losses @ weights, 1], rtol=1e-5)
 
 

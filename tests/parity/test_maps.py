@@ -117,7 +117,7 @@ def test_eigen_cam_is_pytorch_grad_cams_up_to_sign(layer, case):
 def test_grad_cam_is_captums(layer, case):
     method = captum.attr.LayerGradCam(case.twins.module, case.twins.layer(layer))
     theirs = method.attribute(to_torch(case.x), target=case.k, relu_attributions=False)
-    assert_close(case.ours["grad_cam"][layer], theirs[0, 0].detach().numpy(), TOLERANCE)
+    assert_close(case.ours["grad_cam"][layer], theirs[0, 0].detach().numpy(), TOLERANCE)  # pyright: ignore[reportArgumentType, reportCallIssue] torch is typed too wide
 
 
 def test_a_layer_alone_is_the_same_as_among_others(case):
@@ -191,7 +191,7 @@ def test_integrated_gradients_at_a_layer_are_captums(case):
     method = captum.attr.LayerIntegratedGradients(case.twins.module, case.twins.layer(layer))
     with same_kinks(case.twins.module, relus):
         theirs = method.attribute(to_torch(case.x), target=case.k, n_steps=STEPS, method="gausslegendre")
-    assert_close(ours, from_torch(theirs), TOLERANCE)
+    assert_close(ours, from_torch(theirs), TOLERANCE)  # pyright: ignore[reportArgumentType] torch is typed too wide
 
 
 @looping

@@ -92,14 +92,14 @@ def test_gradient(network):
 def test_resnet_from_a_file(tmp_path, resnet):
     torch.save(resnet.module.state_dict(), tmp_path / "weights.pth")
     loaded = load("resnet50", tmp_path / "weights.pth")
-    assert_close(loaded.net.args, resnet.net.args, 0)
-    assert loaded.net.func is resnet.net.func
+    assert_close(loaded.net.args, resnet.net.args, 0)  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
+    assert loaded.net.func is resnet.net.func  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
 
 
 def test_prepared_photographs_make_inception_torchvisions_pretrained_network():
     """Its own transform normalises by ImageNet's statistics, which transform_input undoes; our Spec has 0.5 for all."""
     module, *_ = twins("inception_v3")
-    module.transform_input = True
+    module.transform_input = True  # pyright: ignore[reportArgumentType] torch is typed too wide
     image, model = Image.fromarray(data.chelsea()), load("inception_v3", module)
     prepare = Inception_V3_Weights.IMAGENET1K_V1.transforms()
     theirs = from_torch(module(prepare(image)[None]))
@@ -113,7 +113,7 @@ def test_prepared_photographs_make_inception_torchvisions_pretrained_network():
 def test_lite_at_every_site(photo, lite_model):
     x = lite_model.prepare(f"sample:{photo}")
     outputs, ours = our_sites(lite_model.net, x)
-    theirs = torch_sites(lite().module.lite, x, left_out=(torch.nn.Dropout,))
+    theirs = torch_sites(lite().module.lite, x, left_out=(torch.nn.Dropout,))  # pyright: ignore[reportArgumentType] torch is typed too wide
     assert_names("efficientnet_lite0", lite_model.net, x, theirs)
     assert_sites(ours, theirs)
     assert np.abs(outputs - theirs["_fc"]).max() <= 1e-3
@@ -140,7 +140,7 @@ def test_lite_gradient(photo, lite_model):
 def test_the_wrapped_lite_is_the_same_module():
     x, target = noise(224, 224), jp.one_hot(3, 1000)
     wrapped = lite().module
-    assert_close(torch_gradient(wrapped, x, target), torch_gradient(wrapped.lite, x, target), 0)
+    assert_close(torch_gradient(wrapped, x, target), torch_gradient(wrapped.lite, x, target), 0)  # pyright: ignore[reportArgumentType] torch is typed too wide
 
 
 def test_a_changed_statistic_is_noticed_where_it_is(resnet):

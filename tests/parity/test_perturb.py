@@ -46,7 +46,7 @@ def torch_scores(twins, images):
 
 def test_occlusion_is_captums(twins):
     """Windows overlap, and do not divide the image: the last ones are cut off."""
-    colour = np.float32([0.5, -0.5, 0.1])
+    colour = np.array([0.5, -0.5, 0.1], np.float32)
     ours = jax.jit(lambda net, x: jp.occlusion(net, x, TARGET, window=(32, 40), stride=(20, 24), fill=colour))
     theirs = captum.attr.Occlusion(twins.module).attribute(
         to_torch(X).detach(),
@@ -91,7 +91,7 @@ def test_rise_is_its_authors(twins):
     """With the same grids and shifts, on an image that its cells do not divide."""
     options = {"samples": 20, "cells": 7, "keep": 0.4}
     ours = jax.jit(functools.partial(jp.rise, **options))(twins.net, X, TARGET, key=KEY)
-    masks = np.stack([*rise_masks(KEY, SIZE, **options)])
+    masks = np.stack([*rise_masks(KEY, SIZE, **options)])  # pyright: ignore[reportArgumentType, reportCallIssue] maps are arrays
     scores = torch_scores(twins, masks[..., None] * np.asarray(X))
     assert_close(ours, np.tensordot(scores, masks, 1) / (20 * 0.4), TOLERANCE)
 

@@ -66,8 +66,8 @@ def _drawn(module, draw):
     """Sizes of activations stay about the same from layer to layer, so that no layer is drowned by biases."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_var, 0.5, 2, generator=draw)
-            nn.init.normal_(layer.running_mean, 0, 0.1, generator=draw)
+            nn.init.uniform_(layer.running_var, 0.5, 2, generator=draw)  # pyright: ignore[reportArgumentType] torch is typed too wide
+            nn.init.normal_(layer.running_mean, 0, 0.1, generator=draw)  # pyright: ignore[reportArgumentType] torch is typed too wide
             nn.init.uniform_(layer.weight, 0.5, 1.5, generator=draw)
             nn.init.normal_(layer.bias, 0, 0.1, generator=draw)
         elif isinstance(layer, nn.Conv2d | nn.Linear):

@@ -24,7 +24,7 @@ def seeded(module):
                 (layer.running_mean, (-0.2, 0.2)),
                 (layer.running_var, (0.5, 1.5)),
             ):
-                torch.nn.init.uniform_(values, low, high)
+                torch.nn.init.uniform_(values, low, high)  # pyright: ignore[reportArgumentType] torch is typed too wide
     return module.eval()
 
 

@@ -1,4 +1,5 @@
 import re
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -27,7 +28,7 @@ def block(inputs, outputs, size):
     block.conv = torch.nn.Conv2d(inputs, outputs, size, bias=False)
     block.bn = torch.nn.BatchNorm2d(outputs, eps=1e-3)
     for values in (block.bn.weight, block.bn.bias, block.bn.running_mean, block.bn.running_var):
-        torch.nn.init.uniform_(values, 0.2, 2.0)
+        torch.nn.init.uniform_(values, 0.2, 2.0)  # pyright: ignore[reportArgumentType] torch is typed too wide
     return block.eval()
 
 
@@ -66,7 +67,7 @@ def test_parameters_are_copies(entries):
 def test_folding_is_batch_norm_after_the_convolution(groups):
     torch.manual_seed(0)
     convolution = torch.nn.Conv2d(4, 8, 3, bias=False, groups=groups).double()
-    norm = block(1, 8, 1).bn.double()
+    norm = cast(Any, block(1, 8, 1).bn).double()
     x = torch.randn(2, 4, 9, 9, dtype=torch.float64)
     expected = norm(convolution(x)).detach().numpy()
     leaves = {
@@ -79,8 +80,8 @@ def test_folding_is_batch_norm_after_the_convolution(groups):
     folded = fold(leaves, norm.eps)
     assert {leaf: values.dtype for leaf, values in folded.items()} == {"kernel": np.float32, "bias": np.float32}
     result = jax.lax.conv_general_dilated(
-        x.numpy().transpose(0, 2, 3, 1).astype(np.float32),
-        folded["kernel"],
+        x.numpy().transpose(0, 2, 3, 1).astype(np.float32),  # pyright: ignore[reportArgumentType] numpy does here
+        folded["kernel"],  # pyright: ignore[reportArgumentType] numpy does here
         (1, 1),
         "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),

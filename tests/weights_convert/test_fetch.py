@@ -16,7 +16,7 @@ LITE, V2 = "efficientnet_lite0", "IMAGENET1K_V2"
 
 @pytest.fixture(scope="module")
 def body():
-    return available()[LITE].read_bytes()
+    return available()[LITE].read_bytes()  # pyright: ignore[reportOptionalMemberAccess] it is installed
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def test_what_is_fetched_is_found_by_load(server, cache, published, params):
     assert [path.name for path in cache.iterdir()] == [folder.name]
     stored, record = restore(folder)
     jax.tree.map(np.testing.assert_array_equal, stored, params)
-    assert (record["source"], record["sha256"]) == (published.file, sha256(available()[LITE]))
+    assert (record["source"], record["sha256"]) == (published.file, sha256(available()[LITE]))  # pyright: ignore[reportArgumentType] it is installed
     assert record["preprocessing"]["resize"] == 232
     model = load(LITE, V2)
-    jax.tree.map(np.testing.assert_array_equal, model.net.args[0]["params"], params)
+    jax.tree.map(np.testing.assert_array_equal, model.parameters, params)
     assert model.spec.resize == 232
     assert fetch(LITE, V2, url=f"{server.url}/missing") == folder  # it is there, so nothing is asked for
     assert server.asked[asked:] == ["/whole"]

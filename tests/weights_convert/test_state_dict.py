@@ -170,7 +170,7 @@ class Pickler(pickle._Pickler):
     """Writes what `named` returns by name alone, and storages as torch does."""
 
     def save_global(self, obj, name=None):
-        self.write(f"c{obj.__module__}\n{obj.__qualname__}\n".encode())
+        self.write(f"c{obj.__module__}\n{obj.__qualname__}\n".encode())  # pyright: ignore[reportAttributeAccessIssue] the stub lacks it
 
     def persistent_id(self, obj):
         return obj[1:] if isinstance(obj, tuple) and obj[:1] == ("persistent",) else None
@@ -191,7 +191,7 @@ class Rebuild:
 def dumps(tree):
     stream = io.BytesIO()
     pickler = Pickler(stream, protocol=2)
-    pickler.dispatch = {**pickle._Pickler.dispatch, type: Pickler.save_global}
+    pickler.dispatch = {**pickle._Pickler.dispatch, type: Pickler.save_global}  # pyright: ignore[reportAttributeAccessIssue] the stub lacks it
 
     def save_rebuild(self, obj):
         self.save_global(REBUILD)

@@ -15,7 +15,7 @@ from jaxplain import workflows
 from jaxplain.concepts import save
 from jaxplain.models import Conv, Dense, GlobalMean, Model, Relu, Spec, Weights
 
-SPEC = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")
+SPEC = Spec("tiny", input_size=16, resize=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), cam_layer="relu")
 NAMED = SPEC._replace(categories=tuple(f"class {k}" for k in range(1000)))
 
 
@@ -149,9 +149,9 @@ def test_other_kinds_of_figures_are_written(found, tmp_path):
 def test_several_images_are_compiled_once(model, red, best):
     from jaxplain.workflows._explain_concepts import _maps_and_attributions
 
-    before = _maps_and_attributions._cache_size()
+    before = _maps_and_attributions._cache_size()  # pyright: ignore[reportAttributeAccessIssue] JAX has it
     several = workflows.explain_concepts(model, images(3, 0, 6), red, targets=f"class {best[0]}", steps=3)
-    assert _maps_and_attributions._cache_size() == before + 1
+    assert _maps_and_attributions._cache_size() == before + 1  # pyright: ignore[reportAttributeAccessIssue] JAX has it
     assert [one.image for one in several] == ["image"] * 3
     assert len({one.values["conv"]["red"].tobytes() for one in several}) == 3
 
@@ -218,8 +218,8 @@ def test_what_cannot_be_explained(model, red):
         (lambda: workflows.explain_concepts(other, image, red), "with other weights than"),
         (lambda: workflows.explain_concepts(model, image, red, targets=[]), "There are no targets"),
         (lambda: workflows.explain_concepts(model, image, red, steps=0), "steps is 0"),
-        (lambda: workflows.explain_concepts(model, image, red, rule="simpson"), "no rule 'simpson'"),
-        (lambda: workflows.global_concepts(model, [image], red, 3, test="t"), "no test 't'"),
+        (lambda: workflows.explain_concepts(model, image, red, rule="simpson"), "no rule 'simpson'"),  # pyright: ignore[reportArgumentType] to be refused
+        (lambda: workflows.global_concepts(model, [image], red, 3, test="t"), "no test 't'"),  # pyright: ignore[reportArgumentType] to be refused
         (lambda: workflows.fit_concept(model, "red", [image], [image], nulls=1), "nulls is 1"),
         (lambda: workflows.fit_concept(model, "red", [image], [image], layers=["fc"]), "'fc' has no height and width"),
     ):

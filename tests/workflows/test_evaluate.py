@@ -32,7 +32,7 @@ def images():
 
 
 def test_maps_of_a_layer_are_rectified_before_they_are_upsampled():
-    case = Case(*[None] * 13)._replace(pixels=np.zeros((4, 4, 3), np.float32), number=0)
+    case = Case(*[None] * 13)._replace(pixels=np.zeros((4, 4, 3), np.float32), number=0)  # pyright: ignore[reportArgumentType] none of them is read
     raw = np.array([[-8.0, 0.0], [0.0, 4.0]], np.float32)
     heat = mapped(case, Bound(lambda *_: jnp.asarray(raw), output="layer")).heat
     assert_close(heat[:, 3], np.array([0, 1, 3, 4], np.float32))
@@ -48,7 +48,7 @@ def test_blur():
             for j in range(max(0, column - 5), min(224, column + 6)):
                 w = np.exp(-((i - row) ** 2 + (j - column) ** 2) / 50)
                 total, weight = total + w * pixels[i, j], weight + w
-        assert_close(result[row, column], (total / weight).astype(np.float32), 1e-5)
+        assert_close(result[row, column], (total / weight).astype(np.float32), 1e-5)  # pyright: ignore[reportAttributeAccessIssue] arrays from the first turn on
     assert_close(blurred(np.ones((30, 30, 3), np.float32)), np.ones((30, 30, 3), np.float32))
 
 
@@ -147,7 +147,8 @@ def test_a_folder_and_what_cannot_be_read(model, images, tmp_path):
     mean, interval, _ = found.summaries["random"]["average_drop"]
     values = found.values("random", "average_drop")
     assert mean.tolist() == [values.mean()]
-    assert interval[:, 0].tolist() == sorted(values)  # one in four draws of two has the lower one twice
+    # one in four draws of two has the lower one twice
+    assert interval[:, 0].tolist() == sorted(values)  # pyright: ignore[reportOptionalSubscript] of several images
 
 
 def test_every_image_has_noise_of_its_own(model, images):

@@ -190,7 +190,7 @@ def test_jaxs_settings_hold_in_long_computations_too(passes, model):
     seen = []
 
     def probe(net, x, target):
-        seen.append((jax.config.jax_default_matmul_precision, jax.config.jax_default_device))
+        seen.append((jax.config.jax_default_matmul_precision, jax.config.jax_default_device))  # pyright: ignore[reportAttributeAccessIssue] JAX has it
         return jnp.sum(x, -1)
 
     device = jax.devices()[3]

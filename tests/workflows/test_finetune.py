@@ -85,7 +85,7 @@ def test_what_is_written_is_returned_and_loaded(tuned, tmp_path):
     assert [path.name for path in written] == ["history.json", "learning_curve.png", "model.json", "params"]
     again = load("efficientnet_lite0", tmp_path / "new")
     assert again.spec == tuned.model.spec
-    assert_close(again.net.args[0], tuned.model.net.args[0], 0)
+    assert_close(again.parameters, tuned.model.parameters, 0)
 
 
 def test_mistakes_in_the_recipe_are_found_before_any_image_is_read(start):

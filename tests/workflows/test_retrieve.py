@@ -31,7 +31,7 @@ def test_any_images_are_ranked(model, photos):
     q, r = (np.asarray(embed(model.prepare(photo))) for photo in (photos[0], photos[3]))
     assert found.matches[0].similarity == pytest.approx(q @ r / np.linalg.norm(q) / np.linalg.norm(r), rel=1e-5)
     assert (np.diff(found.similarities) <= 0).all()
-    assert found.matches[1].on_query.shape == found.matches[1].on_match.shape == (16, 16)
+    assert found.matches[1].on_query.shape == found.matches[1].on_match.shape == (16, 16)  # pyright: ignore[reportOptionalMemberAccess] explained on request
     assert [len(row) for row in found._panels()] == [3, 3]
     assert found.table().columns == ("rank", "image", "cosine")
     assert found.table().rows[1] == ("2", "image", f"{found.similarities[1]:.4g}")

@@ -24,7 +24,7 @@ def test_textures_are_crops_of_photographs_and_concepts_are_drawn(tmp_path):
     assert folders(written.concepts) == sorted((*NAMES, "random"))
     np.testing.assert_array_equal(Image.open(written.concepts / "dots" / "001.png"), draw("dots", 224, seed=1))
     np.testing.assert_array_equal(Image.open(written.concepts / "random" / "001.png"), random_crops(2, 224, seed=0)[1])
-    assert written.weights.read_bytes() == available()["efficientnet_lite0"].read_bytes()
+    assert written.weights.read_bytes() == available()["efficientnet_lite0"].read_bytes()  # pyright: ignore[reportOptionalMemberAccess] it is installed
 
 
 def test_the_weights_are_the_installed_networks(tmp_path):
