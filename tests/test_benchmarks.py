@@ -1,18 +1,14 @@
 """The harness measures what it says, and refuses to time rivals that compute something else."""
 
 import itertools
-import sys
-from pathlib import Path
 
+import harness
 import jax
 import numpy as np
 import pytest
+import signed_saliency
 
 from jaxplain.metrics import PUBLISHED_FRACTIONS, Curve
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import harness
-import signed_saliency
 
 
 def test_rivals_that_disagree_are_refused():

@@ -1,17 +1,12 @@
 """The controlled experiment measures what it says, on images and networks whose answers are known."""
 
-import sys
-from pathlib import Path
-
+import controlled_concepts as cc
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
 
 import jaxplain as jp
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import controlled_concepts as cc
 
 
 def test_tags_are_where_their_boxes_are():

@@ -1,15 +1,10 @@
 """The experiment on similarity: its losses, its splits and its boxes are what they are called."""
 
-import sys
-from pathlib import Path
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compare import assert_close
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import similarity
+from compare import assert_close
 
 DRAW = np.random.default_rng(0)
 

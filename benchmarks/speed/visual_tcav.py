@@ -1,4 +1,4 @@
-"""Concept attributions against PyTorch: python benchmarks/visual_tcav.py
+"""Concept attributions against PyTorch: python benchmarks/speed/visual_tcav.py
 
 ResNet50, random weights, float32; 6 concepts, 3 classes, layers layer3 and layer4 of one image. The rival is the
 published scheme, written well: the network cut at the layer, the 51 points of a path as one batch, a loop over layers

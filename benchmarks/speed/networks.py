@@ -1,4 +1,4 @@
-"""The three networks against PyTorch's: python benchmarks/networks.py
+"""The three networks against PyTorch's: python benchmarks/speed/networks.py
 
 Forward pass, saliency, and Grad-CAM at the last layer, with the same random weights and images everywhere, float32. The
 rivals are torchvision's networks in both of torch's layouts, captum, and pytorch-grad-cam, which rectifies, scales and

@@ -1,4 +1,4 @@
-"""Superpixels and SeCAM against scikit-image and LIME: python benchmarks/segments.py
+"""Superpixels and SeCAM against scikit-image and LIME: python benchmarks/speed/segments.py
 
 SLIC of photographs at 224 x 224, 50 segments, 10 iterations: one image, and a batch of 32 under vmap, against
 scikit-image's slic, which joins parts by its own rule; ours is timed with its fixed number of label-propagation steps,

@@ -1,4 +1,4 @@
-"""Do maps of similarity find what makes images similar? python benchmarks/similarity.py
+"""Do maps of similarity find what makes images similar? python benchmarks/experiments/similarity.py
 
 Three uses of networks without a classifier, whose similarity is explained:
 few-shot: a prototypical network, trained on episodes of six digits in four rotations each, tells four other digits
@@ -14,6 +14,7 @@ the exact split of the similarity over places, with RISE of the similarity, and 
 
 import argparse
 import functools
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +26,13 @@ import numpy as np
 import optax
 from controlled_concepts import OTHERS, elsewhere, grey
 from flax import linen as nn
-from harness import machine, reuse_memory
 from jax.tree_util import Partial
 from jaxtyping import Array
 from signed_saliency import CROP, bootstrap, photograph, tiles
 from sklearn.datasets import load_digits
+
+sys.path.append(str(Path(__file__).parents[1] / "speed"))
+from harness import machine, reuse_memory
 
 import jaxplain as jp
 from jaxplain.models import Conv, GlobalMean, Relu, load, train
@@ -312,7 +315,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=48, help="queries of few-shot and contrastive")
     parser.add_argument("--retrievals", type=int, default=20, help="queries of retrieval")
     parser.add_argument("--samples", type=int, default=500, help="of RISE")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "similarity.png")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "similarity.png")
     options = parser.parse_args()
     print(f"{machine('jaxplain', 'jax', 'flax')}\n", flush=True)
     uses = {

@@ -1,4 +1,4 @@
-"""Do signed saliency maps find what a network needs? python benchmarks/signed_saliency.py
+"""Do signed saliency maps find what a network needs? python benchmarks/experiments/signed_saliency.py
 
 The deletion experiment of Llorente, Boal, Sanchez-Ubeda, "A matter of attitude: Focusing on positive and active
 gradients to boost saliency maps", 2023, on images that install with scikit-learn and scikit-image. The paper's basic
@@ -13,6 +13,7 @@ the fewest has: all of them lose equally many pixels. Areas are under the publis
 import argparse
 import functools
 import itertools
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -24,11 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from harness import machine, reuse_memory
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 from scipy import stats
 from sklearn.datasets import load_digits
+
+sys.path.append(str(Path(__file__).parents[1] / "speed"))
+from harness import machine, reuse_memory
 
 import jaxplain as jp
 from jaxplain import models
@@ -357,7 +360,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--images", type=int, default=64, help="test images for each trained network")
     parser.add_argument("--skip-imagenet", action="store_true", help="only the networks that are trained here")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "signed_saliency.png")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "signed_saliency.png")
     options = parser.parse_args()
     if options.seeds < 2 or options.epochs < 1 or options.images < 1:
         parser.error("an interval needs 2 --seeds, and there is at least 1 of --epochs and --images")

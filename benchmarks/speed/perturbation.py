@@ -1,4 +1,4 @@
-"""Explainers that need many passes against PyTorch's: python benchmarks/perturbation.py
+"""Explainers that need many passes against PyTorch's: python benchmarks/speed/perturbation.py
 
 ResNet50, random weights, float32. Active saliency over 10 classes at batch 8 against the authors' scheme (a forward and
 a backward pass for every class, of a network whose parameters require gradients, and three forward passes and one

@@ -1,4 +1,4 @@
-"""Do concept attributions say what a network relies on? python benchmarks/controlled_concepts.py
+"""Do concept attributions say what a network relies on? python benchmarks/experiments/controlled_concepts.py
 
 Images are crops of photographed textures, grey, which are the classes, with a tag at a random place. With probability p
 the tag is the class's own, and else that of any class; small networks are trained for each p. How much a network relies
@@ -15,6 +15,7 @@ of parts of the photographs that were not trained on.
 
 import argparse
 import functools
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +24,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from flax import linen as nn
-from harness import machine, reuse_memory
 from jaxtyping import Array
 from scipy.stats import spearmanr
 from signed_saliency import CROP, Data, crops, photograph, student, tiles, train
 from sklearn.metrics import roc_auc_score
+
+sys.path.append(str(Path(__file__).parents[1] / "speed"))
+from harness import machine, reuse_memory
 
 import jaxplain as jp
 from jaxplain.concepts import linear_direction
@@ -333,7 +336,7 @@ def main(given: Sequence[str] | None = None) -> list[list[Found]]:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--train", type=int, default=300, help="training images of each class")
     parser.add_argument("--images", type=int, default=30, help="explained images of each class")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "controlled_concepts.png")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "controlled_concepts.png")
     options = parser.parse_args(given)
     if options.seeds < 2 or min(options.epochs, options.train, options.images) < 1:
         parser.error("an interval needs 2 --seeds, and there is at least 1 of everything else")
