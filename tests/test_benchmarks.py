@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 import signed_saliency
+from flax import linen as nn
 
 from jaxplain.metrics import PUBLISHED_FRACTIONS, Curve
+from jaxplain.models import Conv, Dense
 
 
 def test_rivals_that_disagree_are_refused():
@@ -90,12 +92,33 @@ def test_order_counts_what_is_beyond_the_noise(middle, ours, verdict):
     assert line.startswith(f"- black deletion, matched: {ours}; {theirs}. {verdict}")
 
 
+class OneConvolution(nn.Module):
+    """A network that is trained and compiled in seconds."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(Conv(16, 5, 2, 2)(x))
+        return Dense(self.classes)(x.reshape(len(x), -1))
+
+
 def test_the_positive_map_finds_a_digit_sooner_than_chance():
     data = signed_saliency.digits()
     data = data._replace(X=data.X[:, ::2, ::2], X_test=data.X_test[:, ::2, ::2])
-    net = signed_saliency.train(data, jax.random.key(0), epochs=10)
+    net = signed_saliency.train(data, jax.random.key(0), 3, OneConvolution)
     assert np.mean(signed_saliency.predicted(net, data.X_test) == data.labels_test) > 0.5
     curve, share = signed_saliency.deletions(net, data.X_test[:8], key=jax.random.key(1))
     np.testing.assert_array_equal(share[:, :, 1, :3], share[:, :, 1, 1:])
     _, positive, _, random = curve.area[:, 0, 0].mean(axis=0)
     assert positive < random - 0.2
+
+
+def test_the_papers_network():
+    module = signed_saliency.BasicCNN(7)
+    variables = jax.eval_shape(module.init, jax.random.key(0), np.zeros((1, 48, 48, 3), np.float32))
+    kernels = [leaf.shape for leaf in jax.tree.leaves(variables) if leaf.ndim > 1]
+    widths = [(3, 32), *itertools.pairwise([32] * 4 + [64] * 3 + [128] * 3), (128, 7)]
+    assert sorted(shape[-2:] for shape in kernels) == sorted(widths)
+    outputs = jax.eval_shape(module.apply, variables, np.zeros((2, 48, 48, 3), np.float32))
+    assert outputs.shape == (2, 7)
