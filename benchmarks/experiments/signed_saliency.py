@@ -40,6 +40,7 @@ from jaxplain.metrics import PUBLISHED_FRACTIONS, Curve, allegiance
 from jaxplain.models import Conv, Dense, MaxPool, load, open_image
 from jaxplain.net import Net
 from jaxplain.render import Curves
+from jaxplain.stats import bootstrap_interval
 from jaxplain.transform import active_and_inactive
 
 FILLS = {"black": 0.0, "white": 1.0}
@@ -205,8 +206,9 @@ def matched(heats: Float[Array, "M H W"]) -> Float[Array, "M H W"]:
 def delete(net: Net, x: Float[Array, "H W 3"], *, key: Array) -> Deletion:
     """The deletion of one image by all maps."""
     heats = maps(net, x)
-    random = jax.random.uniform(key, (2, 1, *x.shape[:2]), minval=1e-3)
-    heats = jnp.concatenate([heats, random], axis=1)
+    count = 2 * x.shape[0] * x.shape[1]
+    random = jax.random.uniform(key, (count,), minval=1e-3)  # flat, since XLA takes seconds to compile several axes
+    heats = jnp.concatenate([heats, random.reshape(2, 1, *x.shape[:2])], axis=1)
     heats = jnp.stack([heats, jax.vmap(matched)(heats)], axis=1)
 
     def by_fill(fill, heats):
@@ -254,7 +256,8 @@ def pretrained(names: Sequence[str] = PHOTOGRAPHS) -> Experiment:
         samples.append(mean(jp.chunked(deletions, 1)(net, X, key=key)))
         sure.extend(certainty(net, X))
     about = f"{len(names)} photographs, two crops of each, mean probability of the predicted class {np.mean(sure):.2f}."
-    return Experiment("EfficientNet-Lite0", about, stacked(samples), bootstrap, PRETRAINED)
+    interval = functools.partial(bootstrap_interval, draws=10_000)
+    return Experiment("EfficientNet-Lite0", about, stacked(samples), interval, PRETRAINED)
 
 
 def mean(samples: Any) -> Any:
@@ -271,13 +274,6 @@ def student(values: np.ndarray) -> tuple[float, float]:
     """The 95 % interval of the mean of values (S,), by Student's t."""
     reach = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
     return float(np.mean(values) - reach), float(np.mean(values) + reach)
-
-
-def bootstrap(values: np.ndarray, draws: int = 10_000) -> tuple[float, float]:
-    """The 95 % interval of the mean of values (S,), by resampling them."""
-    resampled = np.random.default_rng(0).choice(values, (draws, len(values)))
-    low, high = np.percentile(resampled.mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def table(experiment: Experiment, fill: str) -> str:

@@ -28,7 +28,7 @@ from controlled_concepts import OTHERS, elsewhere, grey
 from flax import linen as nn
 from jax.tree_util import Partial
 from jaxtyping import Array
-from signed_saliency import CROP, bootstrap, photograph, tiles
+from signed_saliency import CROP, photograph, tiles
 from sklearn.datasets import load_digits
 
 sys.path.append(str(Path(__file__).parents[1] / "speed"))
@@ -38,6 +38,7 @@ import jaxplain as jp
 from jaxplain.models import Conv, GlobalMean, Relu, load, train
 from jaxplain.net import Net
 from jaxplain.render import Panel
+from jaxplain.stats import bootstrap_interval
 
 METHODS = ("FAM", "Grad-CAM", "split over places", "RISE", "uniform")
 KNOWN, NEW = (
@@ -304,7 +305,7 @@ def table(use: Use, numbers: dict[str, np.ndarray]) -> str:
         "|---|---|---|---|",
     ]
     for name, values in numbers.items():
-        cells = ["{:.3f} ({:.3f} to {:.3f})".format(column.mean(), *bootstrap(column, 2000)) for column in values.T]
+        cells = ["{:.3f} ({:.3f} to {:.3f})".format(column.mean(), *bootstrap_interval(column)) for column in values.T]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
