@@ -1,15 +1,21 @@
 """Strict mode for all tests: eight host devices, no silent rank promotion, shapes checked when functions return.
 
-Products are float32 on accelerators too, whose own defaults have fewer digits. What is compiled is kept on disk for the
-other processes and for the next run, and in memory until the end of a module.
+Products are float32 on accelerators too, whose own defaults have fewer digits. What is compiled is kept in memory until the
+end of a module, and on disk until the end of the process, for it and for the programs that it starts.
 """
 
+import atexit
 import gc
 import os
-from pathlib import Path
+import shutil
+import tempfile
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
+compiled = tempfile.mkdtemp(
+    prefix="compiled-"
+)  # one for each process: JAX writes it in place, and reads what is half-written
+atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 from jaxtyping import install_import_hook
