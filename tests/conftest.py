@@ -1,7 +1,7 @@
 """Strict mode for all tests: eight host devices, no silent rank promotion, shapes checked when functions return.
 
-Products are float32 on accelerators too, whose own defaults have fewer digits. What is compiled is kept in memory until the
-end of a module, and on disk until the end of the process, for it and for the programs that it starts.
+Products are float32 on accelerators too, whose own defaults have fewer digits. What is compiled is kept in memory until
+the end of a module, and on disk until the end of the process, for it and for the programs that it starts.
 """
 
 import atexit

@@ -31,7 +31,7 @@ def test_ratio_is_the_median_of_paired_ratios():
 def test_rounds_are_interleaved_and_rotate(monkeypatch):
     calls, clock = [], itertools.count()
     monkeypatch.setattr(harness.time, "perf_counter", lambda: float(next(clock)))
-    rivals = [harness.Rival(name, lambda name=name: calls.append(name)) for name in "ab"]
+    rivals = [harness.Rival(name, lambda name=name: calls.append(name)) for name in "ab"]  # pyright: ignore[reportArgumentType]
     seconds = harness.time_interleaved(rivals, rounds=3, warm_up=1)
     assert "".join(calls) == "ba" + "ab" + "ba" + "ab"
     assert {name: list(values) for name, values in seconds.items()} == {"a": [1, 1, 1], "b": [1, 1, 1]}
@@ -53,7 +53,7 @@ def test_matched_maps_lose_equally_many_pixels():
     draw = np.random.default_rng(0)
     kept = draw.uniform(size=(3, 20, 20)) < np.array([0.9, 0.5, 0.3])[:, None, None]
     heats = np.where(kept, draw.uniform(0.1, 1, (3, 20, 20)), 0).astype(np.float32)
-    found = np.asarray(signed_saliency.matched(heats))
+    found = np.asarray(signed_saliency.matched(heats))  # pyright: ignore[reportArgumentType]
     fewest = min(np.count_nonzero(heats, axis=(1, 2)))
     for heat, kept in zip(heats, found, strict=True):
         np.testing.assert_array_equal(kept, np.where(heat >= np.sort(heat.ravel())[-fewest], heat, 0))
@@ -71,7 +71,7 @@ def test_tiles_to_train_on_and_to_test_with_are_apart():
     assert not np.intersect1d(trained, tested).size
     ends = signed_saliency.ends(photo)
     assert [end.shape for end in ends] == [(150, 150, 1)] * 2
-    assert not np.intersect1d(*ends).size
+    assert not np.intersect1d(*ends).size  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_tiles_to_train_on_and_to_test_with_are_apart():
 def test_order_counts_what_is_beyond_the_noise(middle, ours, verdict):
     noise = np.array([[0.01, 0, 0.02, 0], [0, 0.01, 0, 0], [0.01, 0.02, 0.01, 0]])
     areas = np.tile((np.array([0.5, 0.2, middle, 0]) + noise)[:, None, None], (1, 2, 2, 1))
-    samples = signed_saliency.Deletion(Curve(None, None, areas), None)
+    samples = signed_saliency.Deletion(Curve(None, None, areas), None)  # pyright: ignore[reportArgumentType]
     experiment = signed_saliency.Experiment("", "", samples, signed_saliency.student, ["CIFAR-10, basic CNN"])
     line = signed_saliency.order(experiment, "black", "matched")
     theirs = "the paper has positive < active < standard"

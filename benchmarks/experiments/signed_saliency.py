@@ -257,7 +257,7 @@ def pretrained(names: Sequence[str] = PHOTOGRAPHS) -> Experiment:
         sure.extend(certainty(net, X))
     about = f"{len(names)} photographs, two crops of each, mean probability of the predicted class {np.mean(sure):.2f}."
     interval = functools.partial(bootstrap_interval, draws=10_000)
-    return Experiment("EfficientNet-Lite0", about, stacked(samples), interval, PRETRAINED)
+    return Experiment("EfficientNet-Lite0", about, stacked(samples), interval, PRETRAINED)  # pyright: ignore[reportArgumentType]
 
 
 def mean(samples: Any) -> Any:

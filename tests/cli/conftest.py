@@ -94,7 +94,7 @@ class Net(nn.Module):
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """The folder of weights for a network "tiny", which is known until the test has ended."""
-    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")
+    spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")  # pyright: ignore[reportArgumentType]
     known = _registry.Architecture(Net, "fc", (_registry.Published("NONE", spec, "tiny-0.pth"),))
     monkeypatch.setattr(_registry, "_ARCHITECTURES", (*_registry._ARCHITECTURES, known))
     load("tiny", jax.random.key(0)).save(tmp_path / "tiny")

@@ -19,7 +19,7 @@ def weights():
 def test_without_options_it_is_the_model_that_load_gives(weights):
     ours, theirs = convert(LITE, weights), load(LITE, weights)
     assert ours[1:] == theirs[1:]
-    jax.tree.map(np.testing.assert_array_equal, ours.net.args, theirs.net.args)
+    jax.tree.map(np.testing.assert_array_equal, ours.parameters, theirs.parameters)
 
 
 def test_names_and_preprocessing_are_kept_with_the_weights(weights, monkeypatch, tmp_path):
