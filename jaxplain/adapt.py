@@ -72,9 +72,8 @@ def _linen(key: _Key, batched: bool, call_options: Options) -> Callable[..., Arr
     def apply(variables: Any, x: ArrayLike, site: Site = untouched) -> Array:
         check_image(x)
         add, tapped = _sites(batched, site)
-        inside: list[
-            tuple[str, ...]
-        ] = []  # the modules whose calls have not returned: a call of super().__call__ is not another output
+        # The modules whose calls have not returned: a call of super().__call__ is not another output.
+        inside: list[tuple[str, ...]] = []
 
         def tap(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], context: Any) -> Any:
             path = context.module.path

@@ -273,21 +273,19 @@ def _explainer(row, layer, model, watch):
     What tells how far it is is compiled for this call; everything else once for all calls.
     """
     method = bound(row, layer or "")
-    long = watch is not None and passes(row, model, layer) >= LONG
+    report = None if watch is None or passes(row, model, layer) < LONG else functools.partial(watch, row.name)
 
     def maps(net, x, targets, extra):
         reference = extra["reference"][layer] if row.target == "reference" else None
         segments, count = extra["segments"] if "segments" in row.needs else (None, None)
-        if not long:
-            return computed(_maps, method, count, net, x, targets, reference, segments)
-        fresh = jax.jit(functools.partial(_maps.__wrapped__, method, count))  # pyright: ignore[reportAttributeAccessIssue]
-        tell = functools.partial(watch, row.name)  # pyright: ignore[reportArgumentType] long: it is not None
-        return reported(fresh, tell, net, x, targets, reference, segments)
+        if report is None:
+            return computed(_compiled, method, count, net, x, targets, reference, segments)
+        fresh = jax.jit(functools.partial(_maps, method, count))
+        return reported(fresh, report, net, x, targets, reference, segments)
 
     return maps
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def _maps(method, num_segments, net, x, targets, reference, segments):
     """The maps (K, ...) of targets (K, n); one map for all of them where the method is about a reference."""
     explain = supplied(method, jax.random.key(method.seed), segments, num_segments)
@@ -295,6 +293,9 @@ def _maps(method, num_segments, net, x, targets, reference, segments):
         return over_classes(explain)(net, x, targets)
     heat = explain(net, x, reference)
     return jnp.broadcast_to(heat[None], (len(targets), *heat.shape))
+
+
+_compiled = jax.jit(_maps, static_argnums=(0, 1))
 
 
 def passes(row: Method, model: Model, layer: str | None = None) -> int:
