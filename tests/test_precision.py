@@ -28,17 +28,17 @@ NET = jax.tree_util.Partial(apply, jax.tree.map(jnp.asarray, nets.params(nets.RI
 X, TARGET = jnp.asarray(nets.images(1)[0]), jnp.asarray(np.eye(nets.CLASSES, dtype=np.float32)[1])
 
 
-def products(f, *arguments):
+def products(f, *arguments, setting="default", of="dot_general"):
     """The precisions of all matrix products in a function's jaxpr, also within loops and calls."""
 
     def walk(jaxpr):
         for equation in jaxpr.eqns:
-            if equation.primitive.name == "dot_general":
+            if equation.primitive.name == of:
                 yield equation.params["precision"]
             for inner in jaxprs_in_params(equation.params):
                 yield from walk(inner)
 
-    with jax.default_matmul_precision("default"):
+    with jax.default_matmul_precision(setting):
         return list(walk(jax.make_jaxpr(f)(*arguments).jaxpr))
 
 
@@ -71,3 +71,14 @@ def test_products_of_transforms_and_segments_keep_all_digits():
 def test_a_rounded_product_is_found():
     assert not all(map(precise, products(lambda a: jax.lax.map(lambda b: b @ a, a[None]), jnp.ones((3, 3)))))
     assert all(map(precise, products(lambda a: jnp.matmul(a, a, precision="highest"), jnp.ones((3, 3)))))
+
+
+@pytest.mark.parametrize(("setting", "expected"), [(None, {True}), ("default", {False}), ("highest", {True})])
+def test_classes_are_compared_in_float32_unless_a_setting_says_otherwise(setting, expected):
+    """On an H100, TF32 moved active saliency by 44 % of its size; plain gradients by 10 %."""
+    net = nets.net(nets.RIDGE, nets.params(nets.RIDGE))
+    found = products(lambda x: jp.active_saliency(net, x, TARGET), X, setting=setting, of="conv_general_dilated")
+    assert {precise(p) for p in found} == expected
+    assert not any(
+        precise(p) for p in products(lambda x: jp.gradient(net, x, TARGET), X, setting=None, of="conv_general_dilated")
+    )

@@ -52,6 +52,9 @@ def inactive(explain: Explain, *, chunk: int = 16) -> Explain:
 def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
     """Both, as a pair, from one sweep over the classes; each has the same shape as explain's result.
 
+    Products are float32 unless `jax.default_matmul_precision` says otherwise: classes differ by less than an
+    accelerator's default rounds away.
+
     Raises ValueError for fewer than two classes, and for a target that is known and is not one class.
     """
 
@@ -59,8 +62,9 @@ def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
     def both(net: Net, x: ArrayLike, target: ArrayLike, **options: Any) -> Any:
         check_one_class(target)
         target = jnp.asarray(target, jnp.float32)
-        _, by_target = jax.linearize(lambda t: explain(net, x, t, **options), jnp.zeros_like(target))
-        own, largest, smallest = _sweep(by_target, target, chunk)
+        with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+            _, by_target = jax.linearize(lambda t: explain(net, x, t, **options), jnp.zeros_like(target))
+            own, largest, smallest = _sweep(by_target, target, chunk)
         kept = jax.tree.map(lambda own, other: jnp.where(own > other, own, 0), own, largest)
         return kept, jax.tree.map(lambda own, other: jnp.where(own < other, own, 0), own, smallest)
 

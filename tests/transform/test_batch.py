@@ -253,7 +253,7 @@ def test_eight_devices_equal_one():
     run = jax.jit(jp.batched(jp.integrated_gradients), static_argnames=("layer", "steps"))
     images, targets = jnp.asarray(nets.images(8)), jnp.asarray(nets.targets(8))
     options = CAM | {"steps": 2}
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices("cpu"))
     spread = NamedSharding(mesh, PartitionSpec("data"))
     everywhere = jax.device_put(NET, NamedSharding(mesh, PartitionSpec()))
     result = run(everywhere, jax.device_put(images, spread), jax.device_put(targets, spread), **options)

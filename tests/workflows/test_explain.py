@@ -193,7 +193,7 @@ def test_jaxs_settings_hold_in_long_computations_too(passes, model):
         seen.append((jax.config.jax_default_matmul_precision, jax.config.jax_default_device))  # pyright: ignore[reportAttributeAccessIssue] JAX has it
         return jnp.sum(x, -1)
 
-    device = jax.devices()[3]
+    device = jax.devices("cpu")[3]
     with jax.default_matmul_precision("bfloat16"), jax.default_device(device):
         row = method(probe)._replace(forward=passes)
         explain(model, "sample:coffee", methods=[row], watch=lambda *_: None)
