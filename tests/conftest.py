@@ -10,7 +10,8 @@ import os
 import shutil
 import tempfile
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+CODE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"  # compiled in half the time
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {CODE} {os.environ.get('XLA_FLAGS', '')}"
 compiled = tempfile.mkdtemp(
     prefix="compiled-"
 )  # one for each process: JAX writes it in place, and reads what is half-written
@@ -29,8 +30,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 
 
+LONG = ("cli", "models", "workflows")  # folders of tests that compute for so long that optimised code pays
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_functions_are_freed():
+def _compiled_quickly_and_freed(request):
+    jax.config.update("jax_disable_most_optimizations", request.path.parent.name not in LONG)
     yield
     jax.clear_caches()
     gc.collect()

@@ -5,16 +5,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, SupportsIndex
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from jaxplain._types import Fill, Metric, Segmenter
 from jaxplain.methods import METHODS, check_name
-from jaxplain.models import Model, Track, find_class, open_image, untracked
+from jaxplain.models import Model, Track, find_class, untracked
 from jaxplain.net import Net, before, embedding, then
 from jaxplain.target import one_hot
 from jaxplain.workflows._evaluation import Evaluation, Outcome, Setting, summarised
-from jaxplain.workflows._images import image_files, image_name
+from jaxplain.workflows._images import image_files, image_name, photos, probabilities
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._measures import FILLS, MEASURES, OF_BOXES, Case, about_reference, mapped, measured
 from jaxplain.workflows._methods import Bound, Methods, bound, rows
@@ -98,11 +99,14 @@ def evaluate(
 
 def _evaluated(plan, images, track):
     outcomes, failed = [], []
-    for number, image in track(list(enumerate(images)), "evaluating"):
+    both = zip(track(images, "evaluating"), photos(plan.model, images), strict=True)
+    for number, (_, photo) in enumerate(both):
         try:
-            outcomes.append(_outcome(plan, image, number))
+            if photo.error is not None:
+                raise photo.error
+            outcomes.append(_outcome(plan, photo, number))
         except (ValueError, OSError) as error:
-            failed.append((image, error))
+            failed.append((photo.image, error))
     return Evaluation(plan.setting, tuple(outcomes), tuple(failed), summarised(outcomes))
 
 
@@ -159,15 +163,13 @@ def _corners(box):
     return left, top, right, bottom
 
 
-def _outcome(plan, image, number):
-    model = plan.model
-    photo = open_image(image)
-    pixels, seen = model.pixels(photo), model.placement(photo)
-    probabilities = np.asarray(_outputs(plan.classes, pixels))
-    k = int(np.argmax(probabilities)) if plan.target is None else plan.target
-    case = _case(plan, pixels, one_hot(k, len(probabilities)), number)
+def _outcome(plan, photo, number):
+    model, size = plan.model, photo.opened.size
+    pixels, seen = jnp.asarray(photo.pixels), model.placement(photo.opened)
+    k = int(np.argmax(photo.outputs)) if plan.target is None else plan.target
+    case = _case(plan, pixels, one_hot(k, len(photo.outputs)), number)
     if plan.box is not None:
-        case = case._replace(box=_box_seen(plan.box, photo.size, seen, len(pixels)))
+        case = case._replace(box=_box_seen(plan.box, size, seen, len(pixels)))
     compared, similarity = case, None
     if plan.reference is not None:
         compared = about_reference(case, model.normalise, plan.setting.layer, plan.reference)
@@ -177,8 +179,8 @@ def _outcome(plan, image, number):
         for name, method in plan.methods.items()
     }
     count = None if case.segments is None else int(np.max(case.segments)) + 1
-    category, probability = model.spec.categories[k], float(probabilities[k])
-    return Outcome(image, photo.size, seen, k, category, probability, plan.box, count, similarity, scores)
+    category, probability = model.spec.categories[k], float(probabilities(photo.outputs)[k])
+    return Outcome(photo.image, size, seen, k, category, probability, plan.box, count, similarity, scores)
 
 
 def _case(plan, pixels, target, number):

@@ -12,12 +12,12 @@ import numpy as np
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import METHODS, Method, check_name, smoothed, with_options
-from jaxplain.models import Model, decoded, find_class, levels, normalised, open_image
+from jaxplain.models import Model, find_class, levels, normalised, open_image
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
 from jaxplain.workflows._explanation import Explanation, Reference
-from jaxplain.workflows._images import as_given
+from jaxplain.workflows._images import as_given, each, photos, probabilities
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
 from jaxplain.workflows._running import computed, reported
@@ -29,7 +29,6 @@ LONG = 200  # passes from which on a method tells how far it is
 NOISE = 0.15  # of smoothing, as a share of the range of pixels
 
 _prepared = jax.jit(lambda normalise, image: normalised(normalise, image[None])[0])
-_outputs = jax.jit(lambda net, x: net(x))
 _embedded = jax.jit(lambda net, x, layer: embedding(net, layer)(x), static_argnums=2)
 
 
@@ -164,58 +163,39 @@ def _reference(model, image, at):
 
 
 def _answers(question, images, *, failed, predicted, watch) -> Iterator[Explanation]:
-    """The Explanation of each image, as it is ready; images are decoded in threads meanwhile."""
-    model = question.model
-    functions = {name: _explainer(row, layer, model, watch) for name, (row, layer) in question.rows.items()}
-
-    def read(image):
-        photo = open_image(image)
-        return photo, levels(photo, model.spec)
-
-    for image, (photo, seen) in decoded(images, read, failed=failed):
-        try:
-            yield _answer(question, functions, image, photo, seen, predicted)
-        except (ValueError, OSError) as error:
-            if failed is None:
-                raise
-            failed(image, error)
+    """The Explanation of each image, as it is ready."""
+    functions = {name: _explainer(row, layer, question.model, watch) for name, (row, layer) in question.rows.items()}
+    answer = functools.partial(_answer, question, functions, predicted)
+    return each(answer, photos(question.model, images), failed)
 
 
-def _answer(question, functions, image, photo, seen, predicted):
-    model, seconds = question.model, {}
-
-    def timed(name, f, *args):
-        start = time.perf_counter()
-        result = f(*args)
-        seconds[name] = time.perf_counter() - start
-        return result
-
-    x = _prepared(model.normalise, seen)
-    outputs = timed("prediction", computed, _outputs, model.net, x)
-    answer = _predicted(question, image, photo, outputs, seconds)
-    extra, segments = _extra(question, seen)
+def _answer(question, functions, predicted, photo):
+    net, seconds = question.model.net, {}
+    answer = _predicted(question, photo, seconds)
+    extra, segments = _extra(question, photo)
     if predicted is not None:
-        predicted(image, answer)
-    one_hot = np.eye(len(outputs), dtype=np.float32)
+        predicted(photo.image, answer)
+    one_hot = np.eye(len(photo.outputs), dtype=np.float32)
     targets = one_hot[list(answer.classes)] - (0 if question.against is None else one_hot[[question.against]])
-    maps = {name: timed(name, f, model.net, x, targets, extra) for name, f in functions.items()}
-    for name, heats in maps.items():
-        if not np.isfinite(heats).all():
+    x, maps = _prepared(question.model.normalise, photo.levels), {}
+    for name, f in functions.items():
+        start = time.perf_counter()
+        maps[name] = f(net, x, targets, extra)
+        seconds[name] = time.perf_counter() - start
+        if not np.isfinite(maps[name]).all():
             raise ValueError(f"The map of {name} has values that are not finite, and cannot be drawn.")
-    similarity = _in_common(question, x)
-    return answer.with_maps(maps, segments, similarity)
+    return answer.with_maps(maps, segments, _in_common(question, x))
 
 
-def _predicted(question, image, photo, outputs, seconds):
-    odds = np.exp(outputs - outputs.max())
+def _predicted(question, photo, seconds):
     return Explanation(
-        image=image,
-        photo=photo,
+        image=photo.image,
+        photo=photo.opened,
         model=question.model,
-        classes=_classes(question, outputs),
+        classes=_classes(question, photo.outputs),
         against=question.against,
-        outputs=outputs,
-        probabilities=odds / odds.sum(),
+        outputs=photo.outputs,
+        probabilities=probabilities(photo.outputs),
         rows=question.rows,
         segmenter=question.segmenter,
         reference=question.reference,
@@ -224,12 +204,12 @@ def _predicted(question, image, photo, outputs, seconds):
     )
 
 
-def _extra(question, seen):
+def _extra(question, photo):
     """What methods get beside the image and the targets, by what they need, and the segments if there are any."""
     extra: dict[str, Any] = {}
     segments = None
     if any("segments" in row.needs for row, _ in question.rows.values()):
-        segments = segmented(np.float32(seen) / np.float32(255), question.segmenter, question.num_segments)
+        segments = segmented(photo.pixels, question.segmenter, question.num_segments)
         extra["segments"] = segments, static_count(segments)
     if question.reference is not None:
         extra["reference"] = question.reference.embeddings

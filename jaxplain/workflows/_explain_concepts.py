@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxplain._types import Rule, Test
 from jaxplain.explain import concept_map
-from jaxplain.models import Model, find_class, normalised, open_image
+from jaxplain.models import Model, find_class, normalised
 from jaxplain.render import Panel
 from jaxplain.target import one_hot
 from jaxplain.transform import over_classes
@@ -144,37 +144,28 @@ def explain_concepts(
     provenance = checked(model, concepts, steps, rule, test)
     chosen = None if targets is None else _indices(targets, model.spec.categories)
     explain = functools.partial(_explain, model, provenance, stacked(provenance), chosen)
-    return as_given(images, functools.partial(each, explain, failed=failed))
+    return as_given(images, lambda images: each(explain, photos(model, images), failed))
 
 
-def _explain(model, provenance, concepts, targets, image):
-    photo = open_image(image)
-    levels = model.levels(photo)[None]
-    outputs = np.asarray(_outputs(model.net, model.normalise, levels))
-    classes = targets or tuple(int(k) for k in np.argsort(-outputs, kind="stable")[:CLASSES])
-    covectors = one_hot(np.array(classes), len(outputs))
-    inputs = model.net, model.normalise, levels, covectors, *concepts
+def _explain(model, provenance, concepts, targets, photo):
+    classes = targets or tuple(int(k) for k in np.argsort(-photo.outputs, kind="stable")[:CLASSES])
+    covectors = one_hot(np.array(classes), len(photo.outputs))
+    inputs = model.net, model.normalise, photo.levels[None], covectors, *concepts
     found = _maps_and_attributions(*inputs, integral=provenance.integral)
     maps, attributions = jax.tree.map(np.asarray, found)
     numbers = attributed(provenance, attributions)
-    odds = np.exp(outputs - outputs.max())
     return ConceptExplanation(
-        image=image_name(image),
-        photograph=np.asarray(photo),
-        box=model.placement(photo),
+        image=image_name(photo.image),
+        photograph=np.asarray(photo.opened),
+        box=model.placement(photo.opened),
         classes={k: class_name(model, k) for k in classes},
-        probabilities=(odds / odds.sum())[[*classes]],
+        probabilities=probabilities(photo.outputs)[[*classes]],
         maps={layer: dict(zip(named, maps[layer], strict=True)) for layer, named in numbers.values.items()},
         shares={layer: a.share for layer, a in attributions.items()},
         rows=_rows(provenance, classes, numbers.values, numbers.nulls),
         provenance=provenance,
         **numbers._asdict(),
     )
-
-
-@jax.jit
-def _outputs(net, normalise, levels):
-    return net(normalised(normalise, levels)[0])
 
 
 @functools.partial(jax.jit, static_argnames="integral")

@@ -1,18 +1,24 @@
 """Images given to workflows: a folder or a sequence, in batches, and what is said of those that cannot be read."""
 
+import functools
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from PIL import Image
 
-from jaxplain.models import Batch, Spec, Track, batches
+from jaxplain.models import Batch, Model, Spec, Track, batches, decoded, levels, normalised, open_image
+from jaxplain.workflows._running import computed
 
 LeftOut = Callable[[Any, Exception], None]
 
 _READ_AT_ONCE = 32  # images
+_PREDICTED_AT_ONCE = 8  # photographs, which are held open meanwhile
 _NAMED = 5  # unreadable images of an error message
 
 
@@ -57,15 +63,65 @@ def as_given(images: Any, results: Callable[[Iterable[Any]], Iterator[Any]]) -> 
     return found if several else next(iter(found), None)
 
 
-def each(explain: Callable[[Any], Any], images: Iterable[Any], failed: LeftOut | None) -> Iterator[Any]:
-    """explain(image) for each image; one whose ValueError or OSError it is is left out after failed(image, error)."""
-    for image in images:
+class Photo(NamedTuple):
+    """An image as it was given, opened, its levels (S, S, 3) uint8 and the outputs for it (n,); or what is wrong."""
+
+    image: Any
+    opened: Image.Image | None = None
+    levels: np.ndarray | None = None
+    outputs: np.ndarray | None = None
+    error: Exception | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The levels in [0, 1], float32."""
+        return np.float32(self.levels) / np.float32(255)
+
+
+def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
+    """Each image with the net's outputs for it: decoded ahead in threads, predicted in batches of one shape.
+
+    One that cannot be read has its ValueError or OSError as its error.
+    """
+    size = min(_PREDICTED_AT_ONCE, len(images)) if isinstance(images, Sized) else _PREDICTED_AT_ONCE
+    with closing(decoded(images, functools.partial(_photo, model.spec), ahead=size)) as read:
+        while part := [photo._replace(image=image) for image, photo in itertools.islice(read, size)]:
+            rows = [photo.levels for photo in part if photo.levels is not None]
+            filled = np.stack(rows + rows[-1:] * (size - len(rows))) if rows else None
+            outputs = iter(() if filled is None else computed(_outputs, model.net, model.normalise, filled))
+            yield from (photo if photo.error else photo._replace(outputs=next(outputs)) for photo in part)
+
+
+def each(explain: Callable[[Photo], Any], photos: Iterable[Photo], failed: LeftOut | None) -> Iterator[Any]:
+    """explain(photo) for each; an image whose ValueError or OSError it is is left out after failed(image, error)."""
+    for photo in photos:
         try:
-            yield explain(image)
+            if photo.error is not None:
+                raise photo.error
+            yield explain(photo)
         except (ValueError, OSError) as error:
             if failed is None:
                 raise
-            failed(image, error)
+            failed(photo.image, error)
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """The softmax of logits (n,)."""
+    odds = np.exp(outputs - outputs.max())
+    return odds / odds.sum()
+
+
+@jax.jit
+def _outputs(net, normalise, levels):
+    return jax.vmap(net)(normalised(normalise, levels))
+
+
+def _photo(spec, image):
+    try:
+        opened = open_image(image)
+        return Photo(image, opened, levels(opened, spec))
+    except (ValueError, OSError) as error:
+        return Photo(image, error=error)
 
 
 def image_name(image: Any) -> str:
