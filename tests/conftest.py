@@ -30,12 +30,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 
 
-LONG = ("cli", "models", "workflows")  # folders of tests that compute for so long that optimised code pays
+LONG = ("test_readme", "test_files")  # modules that compute for so long that optimised code pays
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_quickly_and_freed(request):
-    jax.config.update("jax_disable_most_optimizations", request.path.parent.name not in LONG)
+    jax.config.update("jax_disable_most_optimizations", request.path.stem not in LONG)
     yield
     jax.clear_caches()
     gc.collect()

@@ -170,7 +170,7 @@ def _answers(question, images, *, failed, predicted, watch) -> Iterator[Explanat
 
 
 def _answer(question, functions, predicted, photo):
-    net, seconds = question.model.net, {}
+    net, seconds = question.model.net, {"prediction": photo.seconds}
     answer = _predicted(question, photo, seconds)
     extra, segments = _extra(question, photo)
     if predicted is not None:

@@ -36,7 +36,7 @@ from jaxplain.workflows._concepts import (
     stacked,
 )
 from jaxplain.workflows._files import file_name
-from jaxplain.workflows._images import as_given, each, image_name
+from jaxplain.workflows._images import as_given, each, image_name, photos, probabilities
 from jaxplain.workflows._result import Result, Table
 
 CLASSES = 3  # that are explained where none is named

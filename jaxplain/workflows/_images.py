@@ -3,7 +3,8 @@
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from jaxplain.workflows._running import computed
 LeftOut = Callable[[Any, Exception], None]
 
 _READ_AT_ONCE = 32  # images
-_PREDICTED_AT_ONCE = 8  # photographs, which are held open meanwhile
+_PREDICTED_AT_ONCE = 4  # photographs, which are held open meanwhile
 _NAMED = 5  # unreadable images of an error message
 
 
@@ -64,12 +65,16 @@ def as_given(images: Any, results: Callable[[Iterable[Any]], Iterator[Any]]) -> 
 
 
 class Photo(NamedTuple):
-    """An image as it was given, opened, its levels (S, S, 3) uint8 and the outputs for it (n,); or what is wrong."""
+    """An image as it was given, opened, its levels (S, S, 3) uint8 and the outputs for it (n,); or what is wrong.
+
+    `seconds` is its share of the time that the prediction took.
+    """
 
     image: Any
     opened: Image.Image | None = None
     levels: np.ndarray | None = None
     outputs: np.ndarray | None = None
+    seconds: float = 0
     error: Exception | None = None
 
     @property
@@ -83,13 +88,13 @@ def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
 
     One that cannot be read has its ValueError or OSError as its error.
     """
-    size = min(_PREDICTED_AT_ONCE, len(images)) if isinstance(images, Sized) else _PREDICTED_AT_ONCE
-    with closing(decoded(images, functools.partial(_photo, model.spec), ahead=size)) as read:
-        while part := [photo._replace(image=image) for image, photo in itertools.islice(read, size)]:
-            rows = [photo.levels for photo in part if photo.levels is not None]
-            filled = np.stack(rows + rows[-1:] * (size - len(rows))) if rows else None
-            outputs = iter(() if filled is None else computed(_outputs, model.net, model.normalise, filled))
-            yield from (photo if photo.error else photo._replace(outputs=next(outputs)) for photo in part)
+    with closing(decoded(images, functools.partial(_photo, model.spec), ahead=_PREDICTED_AT_ONCE)) as read:
+        size = 0
+        while part := [photo._replace(image=image) for image, photo in itertools.islice(read, _PREDICTED_AT_ONCE)]:
+            size = size or len(part)
+            readable = [photo for photo in part if photo.error is None]
+            predicted = iter(_predicted(model, readable, size))
+            yield from (photo if photo.error else next(predicted) for photo in part)
 
 
 def each(explain: Callable[[Photo], Any], photos: Iterable[Photo], failed: LeftOut | None) -> Iterator[Any]:
@@ -109,6 +114,17 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     """The softmax of logits (n,)."""
     odds = np.exp(outputs - outputs.max())
     return odds / odds.sum()
+
+
+def _predicted(model, photos, size):
+    """The photos with their outputs, from one batch that is filled up to its size."""
+    if not photos:
+        return []
+    rows, start = [photo.levels for photo in photos], time.perf_counter()
+    filled = np.stack(rows + rows[-1:] * (size - len(rows)))
+    outputs = computed(_outputs, model.net, model.normalise, filled)
+    seconds = (time.perf_counter() - start) / len(photos)
+    return [photo._replace(outputs=row, seconds=seconds) for photo, row in zip(photos, outputs, strict=False)]
 
 
 @jax.jit
