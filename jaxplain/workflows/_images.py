@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
-from PIL import Image
 
 from jaxplain.models import Batch, Model, Spec, Track, batches, decoded, levels, normalised, open_image
 from jaxplain.workflows._running import computed
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 LeftOut = Callable[[Any, Exception], None]
 
@@ -71,7 +73,7 @@ class Photo(NamedTuple):
     """
 
     image: Any
-    opened: Image.Image | None = None
+    opened: "Image.Image | None" = None
     levels: np.ndarray | None = None
     outputs: np.ndarray | None = None
     seconds: float = 0
