@@ -100,7 +100,8 @@ def with_options(row: Method, options: Mapping[str, Any]) -> Method:
 
 def smoothed(row: Method, samples: int, sigma: float) -> Method:
     """The row of the mean map over `samples` noisy images, sigma in units of x: SmoothGrad of the method."""
-    several = {"forward": f"{samples} * ({row.forward})", "backward": f"{samples} * ({row.backward})"}
+    costs = {"forward": row.forward, "backward": row.backward}
+    several = {name: cost and f"{samples} * ({cost})" for name, cost in costs.items()}
     explain = smooth(row.explain, samples=samples, sigma=sigma, chunk=1 if row.forward != "1" else 16)
     needs: tuple[Need, ...] = (*row.needs, *(("key",) if "key" not in row.needs else ()))
     options = {**row.options, "seed": row.options.get("seed", 0)}

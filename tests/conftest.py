@@ -9,9 +9,13 @@ import gc
 import os
 import shutil
 import tempfile
+from importlib.metadata import version
 
-CODE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"  # compiled in half the time
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {CODE} {os.environ.get('XLA_FLAGS', '')}"
+# Code that XLA makes in half the time; what the environment says goes last, and so holds.
+flags = ["--xla_force_host_platform_device_count=8", "--xla_cpu_parallel_codegen_split_count=1"]
+if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):  # which ends at a flag that it does not know
+    flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
 compiled = tempfile.mkdtemp(
     prefix="compiled-"
 )  # one for each process: JAX writes it in place, and reads what is half-written

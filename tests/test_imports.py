@@ -17,7 +17,7 @@ ROOMS = dict(re.findall(r"^(\S+) +(.+)$", (ROOT / "CONTRIBUTING.md").read_text()
 PURE = ROOMS and list(ROOMS)[: list(ROOMS).index("metrics") + 1]  # these import jax and numpy, and nothing else
 PURE_MAY = {"jax", "jaxtyping", "numpy"}
 ALSO = {"adapt": {"flax"}, "segment": {"skimage"}}
-# What may be imported in spite of standing before.
+# What may not be imported in spite of standing before.
 MUST_NOT = {
     "metrics": {"jaxplain.explain", "jaxplain.transform"},
     "weights_convert": {"jaxplain"},

@@ -55,7 +55,7 @@ def places(images: Iterable[str], out: Path, ending: str = "", *, others: Iterab
 
 def save(found: Any, path: Path, *, table: bool = True) -> None:
     """Writes a result's files, prints its table, and says what is written."""
-    *kinds, last = (file.suffix for file in found.save(path))
+    *kinds, last = (file.suffix for file in found.save(f"{path}.png"))
     if table:
         show(*found.table())
     print(f"{path}{', '.join(kinds)} and {last} written", flush=True)

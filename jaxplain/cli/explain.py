@@ -79,8 +79,8 @@ def _repeated(run, path, weights):
     from jaxplain.models import load
 
     loaded = load(run.model, weights)
-    if loaded.weights.sha256 != run.sha256:
-        raise ValueError(f"{path} is of other weights (sha256 {run.sha256}); name them with --weights.")
+    if not run.is_of(loaded):
+        raise ValueError(f"{path} is of other weights ({run.weights.get('source')}); name them with --weights.")
     return [run.image], loaded, run.asked
 
 

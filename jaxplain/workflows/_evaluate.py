@@ -1,5 +1,6 @@
 """How faithful explanations of images are, by several methods and metrics."""
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, SupportsIndex
@@ -19,6 +20,7 @@ from jaxplain.workflows._images import image_files, image_name, photos, probabil
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._measures import FILLS, MEASURES, OF_BOXES, Case, about_reference, mapped, measured
 from jaxplain.workflows._methods import Bound, Methods, bound, rows
+from jaxplain.workflows._running import computed
 from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
 
 Box = tuple[float, float, float, float]
@@ -67,7 +69,8 @@ def evaluate(
     is the cosine similarity of the embeddings at the layer. Methods of segments have those that the segmenter cuts from
     each image, about `num_segments` of them for slic.
 
-    An image that cannot be read, or whose maps are not finite, is among `failed`. ValueError for options that do not go
+    An image that cannot be read, or whose maps are not finite, is among `failed`, or raises its error where it is the
+    only one. ValueError for options that do not go
     together.
 
         found = evaluate(load("efficientnet_lite0"), ["sample:coffee", "sample:chelsea"])
@@ -106,6 +109,8 @@ def _evaluated(plan, images, track):
                 raise photo.error
             outcomes.append(_outcome(plan, photo, number))
         except (ValueError, OSError) as error:
+            if len(images) == 1:
+                raise
             failed.append((photo.image, error))
     return Evaluation(plan.setting, tuple(outcomes), tuple(failed), summarised(outcomes))
 
@@ -206,7 +211,7 @@ def _case(plan, pixels, target, number):
 def _scores(name, case, method, metrics):
     """{metric: Score} of one method's maps."""
     count = static_count(case.segments) if "segments" in method.needs else None
-    maps = mapped(case, method, count)
+    maps = computed(functools.partial(mapped, method=method, num_segments=count), case)
     if not np.isfinite(maps.raw).all():
         raise ValueError(f"The map of {name} has values that are not finite, and cannot be measured.")
     scores = {metric: measured(MEASURES[metric], case, maps, method, count) for metric in metrics}

@@ -1,17 +1,15 @@
 """What `evaluate` returns: the scores of every image, their means, and the files they are written to."""
 
-import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxplain.methods import METHODS, Method
 from jaxplain.models import Weights
-from jaxplain.render import Curves
+from jaxplain.render import Bars, Curves
 from jaxplain.stats import bootstrap_interval
 from jaxplain.workflows._files import Writer, csv_writer, json_writer
 from jaxplain.workflows._images import image_name
@@ -106,27 +104,22 @@ class Evaluation(Result):
         rows = [(method, *map(_cell, row.values())) for method, row in self.summaries.items()]
         return Table(self.title, columns, tuple(rows))
 
-    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
-        """Writes every value (.csv), the record (.json) and, if there are curves, the figure, all or none.
-
-        Returns the files' paths. A figure that an earlier evaluation has left is removed where there are no curves.
-        """
-        written = super().save(path)
-        if not self._panels():
-            Path(f"{path}.png").unlink(missing_ok=True)
-        return tuple(sorted(written))
-
     def _title(self) -> str:
         width = 50 * len(self._panels()[0])
         return "\n".join(textwrap.fill(line, width) for line in self.title.split("\n"))
 
     def _panels(self) -> Sequence[Sequence[Any]]:
-        """Rows of panels, one for each metric that is a curve."""
-        curves = [metric for metric in self.setting.metrics if MEASURES[metric].axes and self.summaries]
-        panels = [self._panel(metric) for metric in curves]
+        """Rows of panels, one for each metric that is a curve; of the others the means, where no metric is."""
+        curves = [metric for metric in self.setting.metrics if MEASURES[metric].axes]
+        draw = self._curves if curves else self._bars
+        panels = [draw(metric) for metric in curves or self.setting.metrics] if self.summaries else []
         return [panels[start : start + _ABREAST] for start in range(0, len(panels), _ABREAST)]
 
-    def _panel(self, metric: str) -> Curves:
+    def _bars(self, metric: str) -> Bars:
+        means = {method: float(row[metric].mean[0]) for method, row in self.summaries.items()}
+        return Bars(f"{metric}: {MEASURES[metric].better} is better", [*means], [*means.values()])
+
+    def _curves(self, metric: str) -> Curves:
         columns = {method: row[metric] for method, row in self.summaries.items()}
         places: Any = next(iter(columns.values())).steps
         means: dict[str, Any] = {method: summary.mean[1:] for method, summary in columns.items()}

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +17,12 @@ from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
 from jaxplain.workflows._explanation import Explanation, Reference
-from jaxplain.workflows._images import as_given, each, photos, probabilities
+from jaxplain.workflows._images import as_given, each, image_name, photos, probabilities
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
-from jaxplain.workflows._running import computed, reported
+from jaxplain.workflows._running import computed, reporting
 from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
+from jaxplain.workflows._targets import class_indices
 
 Watch = Callable[[str, int, int], None]
 
@@ -50,7 +51,7 @@ def explain(
     images: Any,
     *,
     methods: Methods = ("grad_cam",),
-    targets: Iterable[Any] | None = None,
+    targets: Any = None,
     against: Any = None,
     layer: str | Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -65,11 +66,11 @@ def explain(
     """The Explanation of an image; of a list or tuple of images a list, of an iterator an iterator, as each is ready.
 
     `methods` are names of the table, or {name: function or Method}; `options` are theirs, {"rise": {"samples": 1000}}.
-    `targets` are names or indices of classes, by default each image's top one, and `against` is the class that they are
-    held against. `layer` is one or several names, by default the model's. With `smooth` every map is the mean over so
-    many noisy images. Superpixels are about `num_segments` of a `segmenter`, and `reference` is the image of methods
-    that compare. An image that cannot be explained raises its ValueError or OSError, or is left out after
-    failed(image, error).
+    `targets` are names or indices of classes, or one, by default each image's top one, and `against` is the class that
+    they are held against. `layer` is one or several names, by default the model's. With `smooth` every map is the mean
+    over so many noisy images. Superpixels are about `num_segments` of a `segmenter`, and `reference` is the image of
+    methods that compare. An image that cannot be explained raises its ValueError or OSError, or is left out after
+    failed(image, error), which leaves None of a single one.
     `predicted(image, explanation)` gets the classes before any map is made, and `watch(method, done, of)` the parts of
     long computations. What is asked is checked before the first image is read.
 
@@ -83,12 +84,13 @@ def explain(
     for name in at:
         checked_layer(model, name, spatial=any("layer" in row.needs for row in asked))
     _check_options(asked, layer, num_segments, segmenter, reference, against)
+    names = [row.name for row in asked]
     if smooth is not None:
         sigma = NOISE * float(np.mean(1 / np.asarray(model.spec.std)))
         asked = [smoothed(row, smooth, sigma) for row in asked]
     classes, opposed = _contrast(targets, against, model.spec.categories)
     settings = {
-        "methods": [methods] if isinstance(methods, str) else list(methods),
+        "methods": names,
         "options": {name: dict(values) for name, values in (options or {}).items()},
         "targets": None if classes is None else list(classes),
         "against": opposed,
@@ -96,11 +98,19 @@ def explain(
         "smooth": smooth,
         "num_segments": num_segments,
         "segmenter": segmenter,
-        "reference": None if reference is None else str(reference),
+        "reference": None if reference is None else image_name(reference),
     }
     compared = None if reference is None else _reference(model, reference, at)
+    count = 50 if num_segments is None else num_segments
     question = Question(
-        model, _placed(asked, at), classes, opposed, segmenter or "slic", num_segments or 50, compared, settings
+        model,
+        _placed(asked, at),
+        classes,
+        opposed,
+        segmenter or "slic",
+        count,
+        compared,
+        settings,
     )
     answers = functools.partial(_answers, question, failed=failed, predicted=predicted, watch=watch)
     return as_given(images, answers)
@@ -119,7 +129,7 @@ def chosen(methods: Methods, options: Mapping[str, Mapping[str, Any]]) -> list[M
 
 def _contrast(targets, against, categories):
     """The indices of the classes to explain, None for each image's own, and of the one that they are held against."""
-    classes = None if targets is None else tuple(dict.fromkeys(find_class(one, categories) for one in targets))
+    classes = None if targets is None else class_indices(targets, categories)
     opposed = None if against is None else find_class(against, categories)
     if classes is not None and opposed in classes:
         raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
@@ -137,6 +147,8 @@ def _placed(rows, at):
 
 def _check_options(rows, layer, num_segments, segmenter, reference, against):
     """Raises ValueError for an option without a method that it is for, and the other way round."""
+    if num_segments is not None and num_segments < 1:
+        raise ValueError(f"The number of segments is {num_segments}, expected 1 or more; give a larger one.")
     if segmenter is not None:
         check_name("segmenter", segmenter, SEGMENTERS)
     if (num_segments, segmenter) != (None, None) and not any("segments" in row.needs for row in rows):
@@ -159,7 +171,7 @@ def _check_options(rows, layer, num_segments, segmenter, reference, against):
 def _reference(model, image, at):
     photo = open_image(image)
     x = _prepared(model.normalise, levels(photo, model.spec))
-    return Reference(str(image), photo, x, {layer: _embedded(model.net, x, layer) for layer in at})
+    return Reference(image_name(image), photo, x, {layer: _embedded(model.net, x, layer) for layer in at})
 
 
 def _answers(question, images, *, failed, predicted, watch) -> Iterator[Explanation]:
@@ -250,9 +262,10 @@ def _classes(question, outputs):
 def _explainer(row, layer, model, watch):
     """The method for several targets (K, n) of one image: f(net, x, targets, extra) -> maps (K, ...).
 
-    What tells how far it is is compiled for this call; everything else once for all calls.
+    What tells how far it is is compiled for this call of `explain`; everything else once for all calls.
     """
     method = bound(row, layer or "")
+    programs: dict[int | None, Callable[..., Any]] = {}
     report = None if watch is None or passes(row, model, layer) < LONG else functools.partial(watch, row.name)
 
     def maps(net, x, targets, extra):
@@ -260,8 +273,9 @@ def _explainer(row, layer, model, watch):
         segments, count = extra["segments"] if "segments" in row.needs else (None, None)
         if report is None:
             return computed(_compiled, method, count, net, x, targets, reference, segments)
-        fresh = jax.jit(functools.partial(_maps, method, count))
-        return reported(fresh, report, net, x, targets, reference, segments)
+        if count not in programs:
+            programs[count] = reporting(jax.jit(functools.partial(_maps, method, count)), report)
+        return programs[count](net, x, targets, reference, segments)
 
     return maps
 

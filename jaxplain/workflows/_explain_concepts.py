@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxplain._types import Rule, Test
 from jaxplain.explain import concept_map
-from jaxplain.models import Model, find_class, normalised
+from jaxplain.models import Model, normalised
 from jaxplain.render import Panel
 from jaxplain.target import one_hot
 from jaxplain.transform import over_classes
@@ -38,6 +38,8 @@ from jaxplain.workflows._concepts import (
 from jaxplain.workflows._files import file_name
 from jaxplain.workflows._images import as_given, each, image_name, photos, probabilities
 from jaxplain.workflows._result import Result, Table
+from jaxplain.workflows._running import computed
+from jaxplain.workflows._targets import class_indices
 
 CLASSES = 3  # that are explained where none is named
 _SEEN = 448, 448  # pixels of what the network sees, in the figure
@@ -142,7 +144,7 @@ def explain_concepts(
         explain_concepts(model, "sample:coins", ["dots.concept"], targets="gong").save("out/coins")
     """
     provenance = checked(model, concepts, steps, rule, test)
-    chosen = None if targets is None else _indices(targets, model.spec.categories)
+    chosen = None if targets is None else class_indices(targets, model.spec.categories)
     explain = functools.partial(_explain, model, provenance, stacked(provenance), chosen)
     return as_given(images, lambda images: each(explain, photos(model, images), failed))
 
@@ -151,8 +153,7 @@ def _explain(model, provenance, concepts, targets, photo):
     classes = targets or tuple(int(k) for k in np.argsort(-photo.outputs, kind="stable")[:CLASSES])
     covectors = one_hot(np.array(classes), len(photo.outputs))
     inputs = model.net, model.normalise, photo.levels[None], covectors, *concepts
-    found = _maps_and_attributions(*inputs, integral=provenance.integral)
-    maps, attributions = jax.tree.map(np.asarray, found)
+    maps, attributions = computed(functools.partial(_maps_and_attributions, integral=provenance.integral), *inputs)
     numbers = attributed(provenance, attributions)
     return ConceptExplanation(
         image=image_name(photo.image),
@@ -185,14 +186,6 @@ def _rows(provenance, classes, values, nulls):
             for i, k in enumerate(classes)
         ]
     )
-
-
-def _indices(targets, categories):
-    """The classes' indices, each once."""
-    several = [targets] if isinstance(targets, str | SupportsIndex) else targets
-    if not len(several):
-        raise ValueError("There are no targets, expected names or indices of classes, or None for the top three.")
-    return tuple(dict.fromkeys(find_class(one, categories) for one in several))
 
 
 def _part(photograph, box):

@@ -12,6 +12,7 @@ from jaxplain.postprocess import keep_segments
 from jaxplain.render import Bars, Panel, outlined, scale_of
 from jaxplain.workflows._files import Writer, file_name, json_writer
 from jaxplain.workflows._images import image_name
+from jaxplain.workflows._recorded import weights_of
 from jaxplain.workflows._result import Result, Table
 
 SIDE = 448  # pixels of a panel
@@ -58,7 +59,7 @@ class Explanation(Result):
 
     def __repr__(self) -> str:
         named = ", ".join(self.model.spec.categories[k] for k in self.classes)
-        return f"Explanation({file_name(self.image)!r}: {named}, by {', '.join(self.rows)})"
+        return f"Explanation({file_name(image_name(self.image))!r}: {named}, by {', '.join(self.rows)})"
 
     def top(self, count: int = 5) -> tuple[Prediction, ...]:
         """The classes with the largest outputs, best first."""
@@ -87,11 +88,11 @@ class Explanation(Result):
         """Everything but the maps: what was asked, of what, and what came out beside them."""
         model, box = self.model, self.model.placement(self.photo)
         return {
-            "image": str(self.image),
+            "image": image_name(self.image),
             "size": list(self.photo.size),
             "seen": list(box),
             "model": model.spec.name,
-            "weights": model.weights._asdict(),
+            "weights": weights_of(model),
             "methods": {name: self._method(name) for name in self.rows},
             "targets": [_entry(self.prediction(k)) | {"score": self.score(k)} for k in self.classes],
             "against": None if self.against is None else _entry(self.prediction(self.against)),
@@ -112,7 +113,7 @@ class Explanation(Result):
         return facts
 
     def _title(self) -> str:
-        return f"{file_name(self.image)}  ·  {self.model.spec.name}  ·  {self.model.weights.source}"
+        return f"{file_name(image_name(self.image))}  ·  {self.model.spec.name}  ·  {self.model.weights.source}"
 
     def _writers(self) -> Mapping[str, Writer]:
         arrays = {f"{name}_{k}": heats[i] for name, heats in self.maps.items() for i, k in enumerate(self.classes)}

@@ -29,6 +29,7 @@ from jaxplain.workflows._concepts import (
 )
 from jaxplain.workflows._images import LeftOut, Reading, image_name, images_in, read_batches
 from jaxplain.workflows._result import Result, Table
+from jaxplain.workflows._running import computed
 
 BATCH = 4  # images at a time
 
@@ -142,9 +143,9 @@ def _explained(model, provenance, images, k, reading):
     target, files, parts = one_hot(k, classes), [], []
     for batch in read_batches(images, model.spec, BATCH, reading, "explaining"):
         inputs = model.net, model.normalise, batch.levels, target, concepts
-        found = _attributions(*inputs, integral=provenance.integral)
+        found = computed(functools.partial(_attributions, integral=provenance.integral), *inputs)
         files += batch.images
-        parts.append(jax.tree.map(lambda a: np.asarray(a)[: len(batch.images)], found))  # noqa: B023
+        parts.append(jax.tree.map(lambda a: a[: len(batch.images)], found))  # noqa: B023
     return files, *jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 

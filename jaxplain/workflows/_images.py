@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LeftOut = Callable[[Any, Exception], None]
 
 _READ_AT_ONCE = 32  # images
-_PREDICTED_AT_ONCE = 4  # photographs, which are held open meanwhile
+_PREDICTED_AT_ONCE = 4  # photographs; as many again, or one for each thread, are decoded ahead
 _NAMED = 5  # unreadable images of an error message
 
 
@@ -92,7 +92,7 @@ def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
     """
     with closing(decoded(images, functools.partial(_photo, model.spec), ahead=_PREDICTED_AT_ONCE)) as read:
         size = 0
-        while part := [photo._replace(image=image) for image, photo in itertools.islice(read, _PREDICTED_AT_ONCE)]:
+        while part := [photo for _, photo in itertools.islice(read, _PREDICTED_AT_ONCE)]:
             size = size or len(part)
             readable = [photo for photo in part if photo.error is None]
             predicted = iter(_predicted(model, readable, size))
@@ -105,11 +105,13 @@ def each(explain: Callable[[Photo], Any], photos: Iterable[Photo], failed: LeftO
         try:
             if photo.error is not None:
                 raise photo.error
-            yield explain(photo)
+            found = explain(photo)
         except (ValueError, OSError) as error:
             if failed is None:
                 raise
             failed(photo.image, error)
+        else:
+            yield found
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:

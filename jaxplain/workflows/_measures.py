@@ -21,6 +21,7 @@ from jaxplain.net import Net, before, embedding, then
 from jaxplain.postprocess import over_channels, positive, upsample
 from jaxplain.similarity import cosine
 from jaxplain.workflows._methods import Bound, supplied
+from jaxplain.workflows._running import computed
 
 
 class Case(NamedTuple):
@@ -105,8 +106,10 @@ def mapped(case: Case, method: Bound, num_segments: int | None = None) -> Maps:
 def measured(measure: Measure, case: Case, maps: Maps, method: Bound, num_segments: int | None = None) -> Score:
     """What a measure says of a case and a method's Maps of it."""
     if measure.of == "method":
-        return read(_again(measure.measure, case, method, num_segments))
-    return read(_once(measure.measure, case, getattr(maps, measure.of)))
+        return read(
+            computed(functools.partial(_again, measure.measure, method=method, num_segments=num_segments), case)
+        )
+    return read(computed(functools.partial(_once, measure.measure), case, getattr(maps, measure.of)))
 
 
 @functools.partial(jax.jit, static_argnames="measure")

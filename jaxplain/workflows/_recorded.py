@@ -5,20 +5,34 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxplain.concepts import fingerprint
+from jaxplain.models import Model
+
 
 class Recorded(NamedTuple):
-    """What a record says of its run: the image, the model's name, the weights' sha256, and explain's keywords."""
+    """What a record says of its run: the image, the model's name, what tells its weights, and explain's keywords."""
 
     image: str
     model: str
-    sha256: str | None
+    weights: dict[str, Any]
     asked: dict[str, Any]
+
+    def is_of(self, model: Model) -> bool:
+        """Whether the model has the weights of the run."""
+        has = weights_of(model)
+        return all(has.get(name) == self.weights.get(name) for name in ("sha256", "parameters"))
+
+
+def weights_of(model: Model) -> dict[str, Any]:
+    """Where weights are from, and the sha256 of their file or, where there is none, of the parameters themselves."""
+    known = model.weights._asdict()
+    return known if known["sha256"] else known | {"parameters": fingerprint(model.net)}
 
 
 def recorded(path: str | os.PathLike[str]) -> Recorded:
     """What was asked in the run that wrote a record (.json); ValueError for any other file.
 
-    With weights of the same sha256, and the same versions, explaining anew gives the same maps:
+    With the same weights and versions, explaining anew gives the same maps:
 
         run = recorded("out/coffee.json")
         explain(load(run.model), run.image, **run.asked)
@@ -28,7 +42,7 @@ def recorded(path: str | os.PathLike[str]) -> Recorded:
         raise ValueError(f"There is no file {path}, expected a record (.json) of `jaxplain explain`; check the path.")
     try:
         record = json.loads(path.read_bytes())
-        return Recorded(record["image"], record["model"], record["weights"]["sha256"], dict(record["asked"]))
+        return Recorded(record["image"], record["model"], dict(record["weights"]), dict(record["asked"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is no record of `jaxplain explain`, or one of an older version; run it anew."

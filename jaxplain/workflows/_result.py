@@ -52,7 +52,10 @@ class Result:
         """The figure as a PIL image."""
         from PIL import Image
 
-        return Image.fromarray(figure(self._panels(), title=self._title()))
+        panels = self._panels()
+        if not panels:
+            raise ValueError(f"There is nothing to draw in {self!r}: look at what failed.")
+        return Image.fromarray(figure(panels, title=self._title()))
 
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
         """Writes the figure and the data as path.png and so on, all or none, and returns the files' paths.
@@ -66,8 +69,10 @@ class Result:
         drawn: dict[str, Writer] = {kind: lambda file: _draw(panels, self._title(), file)} if panels else {}
         return write_together(path, drawn | dict(self._writers()))
 
-    def _repr_png_(self) -> bytes:
-        """The figure, which notebooks show for the last line of a cell."""
+    def _repr_png_(self) -> bytes | None:
+        """The figure, which notebooks show for the last line of a cell; None where there is nothing to draw."""
+        if not self._panels():
+            return None
         buffer = io.BytesIO()
         self.figure().save(buffer, "png")
         return buffer.getvalue()

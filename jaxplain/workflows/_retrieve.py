@@ -127,8 +127,8 @@ def retrieve(
     feature activation map, and the map of the same channels' weights on the query, both (h, w). Files that are no
     images are an error, unless they are skipped.
 
-        found = retrieve(load("efficientnet_lite0"), "sample:cat", ["sample:chelsea", "sample:coffee"])
-        found.matches[0].image                                                  # 'sample:chelsea'
+        found = retrieve(load("efficientnet_lite0"), "sample:brick", ["sample:gravel", "sample:coffee"])
+        found.matches[0].image                                                  # 'sample:gravel'
     """
     check_name("similarity", similarity, POOLED)
     if top < 1:

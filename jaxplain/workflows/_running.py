@@ -28,22 +28,40 @@ def computed(f: Callable[..., Any], *args: Any) -> Any:
     return jax.tree.map(np.asarray, result)
 
 
-def reported(f: Any, report: Callable[[int, int], None], *args: Any) -> Any:
+def reporting(f: Any, report: Callable[[int, int], None]) -> Callable[..., Any]:
     """As `computed`, of a jitted function that was not traced before; its loops call report(done, of) meanwhile.
 
-    Calls out of a computation make a CPU run it where it is started, so that is a thread.
+    It is compiled in the first call, and gets arguments of the same shapes after it. Calls out of a computation make a
+    CPU run it where it is started, so that is a thread.
     """
-    with watched(report):
-        lowered = f.lower(*args)
+    compiled: list[Any] = []
+
+    def run(*args):
+        if compiled:
+            return _in_thread(lambda: compiled[0](*args))
+        with watched(report):
+            lowered = f.lower(*args)
+
+        def first():
+            compiled.append(lowered.compile())
+            return compiled[0](*args)
+
+        return _in_thread(first)
+
+    return run
+
+
+def _in_thread(work):
+    """The result of work(), as numpy arrays; KeyboardInterrupt is raised meanwhile."""
     found: list[Any] = []
 
-    def work():
+    def kept():
         try:
-            found.append((jax.tree.map(np.asarray, lowered.compile()(*args)), None))
+            found.append((jax.tree.map(np.asarray, work()), None))
         except BaseException as error:
             found.append((None, error))
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=kept, daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(0.05)

@@ -198,11 +198,11 @@ def test_table_values_and_curves_agree(evaluate, photos, figures, tmp_path):
     assert (panel.title, panel.steps) == ("insertion: higher is better", "share of pixels shown")
     assert panel.height == "probability of the target"
     assert_close(np.array(panel.places), np.linspace(0, 1, 21))
-    assert f"{tmp_path / 'out' / 'evaluation'}.csv, .json and .png written" in result.out
+    assert f"{tmp_path / 'out' / 'evaluation'}.png, .csv and .json written" in result.out
     assert written(tmp_path) == WRITTEN
 
 
-def test_one_image_has_no_interval_and_values_alone_no_figure(evaluate, photos, figures, tmp_path):
+def test_one_image_has_no_interval_and_values_alone_are_bars(evaluate, photos, figures, tmp_path):
     result, record = evaluate(photos[0])
     assert (result.status, result.err) == (0, "")
     assert [row[0] for row in cells(result.out)] == ["grad_cam", "random"]
@@ -210,10 +210,12 @@ def test_one_image_has_no_interval_and_values_alone_no_figure(evaluate, photos, 
     assert record["summary"]["random"]["insertion"]["interval"] is None
     assert [panel.bands for panel in figures[0][0]] == [{}, {}]
     assert written(tmp_path) == WRITTEN
-    result, _ = evaluate(photos[0], metric=["average_drop"])
+    result, record = evaluate(photos[0], metric=["average_drop"])
     assert result.status == 0
-    assert f"{tmp_path / 'out' / 'evaluation'}.csv and .json written" in result.out
-    assert written(tmp_path) == WRITTEN[:2]  # the figure was another run's
+    assert f"{tmp_path / 'out' / 'evaluation'}.png, .csv and .json written" in result.out
+    means = {name: row["average_drop"]["mean"] for name, row in record["summary"].items()}
+    (bars,) = figures[-1][0]
+    assert dict(zip(bars.names, bars.values, strict=True)) == means
 
 
 @pytest.mark.parametrize(("fill", "level"), [("white", 1.0), ("grey", 0.5)])

@@ -140,7 +140,8 @@ def test_what_a_record_says_repeats_the_run(model, tiny, tmp_path):
     first = explain(model, "sample:coffee", methods=["rise"], options={"rise": {"samples": 8, "seed": 3}}, against=4)
     first.save(tmp_path / "coffee")
     run = recorded(tmp_path / "coffee.json")
-    assert (run.image, run.model, run.sha256) == ("sample:coffee", "tiny", model.weights.sha256)
+    assert (run.image, run.model, run.weights["source"]) == ("sample:coffee", "tiny", model.weights.source)
+    assert run.is_of(model)
     again = explain(load(run.model, tiny), run.image, **run.asked)
     np.testing.assert_array_equal(again.maps["rise"], first.maps["rise"])
     assert again.record["asked"] == first.record["asked"]
@@ -198,3 +199,46 @@ def test_jaxs_settings_hold_in_long_computations_too(passes, model):
         row = method(probe)._replace(forward=passes)
         explain(model, "sample:coffee", methods=[row], watch=lambda *_: None)
     assert set(seen) == {("bfloat16", device)}
+
+
+def test_one_target_is_a_name_or_an_index(model):
+    name = model.spec.categories[281]
+    for one in (name, 281, "281", [281], (name,)):
+        assert explain(model, "sample:coffee", methods=["random"], targets=one).classes == (281,)
+    with pytest.raises(ValueError, match="no targets"):
+        explain(model, "sample:coffee", targets=[])
+    with pytest.raises(ValueError, match="number of segments is 0"):
+        explain(model, "sample:coffee", methods=["secam"], num_segments=0)
+
+
+def test_an_array_and_a_function_of_ones_own_are_saved(model, tmp_path):
+    def light(net, x, target):
+        return jnp.sum(x, -1)
+
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    answer = explain(model, image, methods={"light": light}, smooth=2, watch=lambda *_: None)
+    answer.save(tmp_path / "mine")
+    record = json.loads((tmp_path / "mine.json").read_text())
+    assert (record["image"], record["asked"]["methods"]) == ("image", ["light"])
+    assert repr(answer).startswith("Explanation('image': ")
+
+
+def test_batches_have_the_outputs_of_each_image_and_the_order_that_was_given(model, tmp_path):
+    draw = np.random.default_rng(1)
+    images = [draw.integers(0, 256, (40, 50, 3), np.uint8) for _ in range(7)]
+    (tmp_path / "broken").write_text("no image")
+    given, failures = [*images[:1], tmp_path / "broken", *images[1:5], tmp_path / "none", *images[5:]], []
+    found = explain(model, given, methods=["random"], failed=lambda image, error: failures.append(image))
+    assert [answer.image is image for answer, image in zip(found, images, strict=True)] == [True] * 7
+    assert failures == [tmp_path / "broken", tmp_path / "none"]
+    for answer, image in zip(found, images, strict=True):
+        assert_close(answer.outputs, np.asarray(model.net(model.prepare(image))), 1e-5)
+
+
+def test_a_record_of_other_weights_without_a_file_is_told_apart(model, tmp_path):
+    first = explain(model, "sample:coffee", methods=["random"])
+    first.save(tmp_path / "coffee")
+    run = recorded(tmp_path / "coffee.json")
+    assert model.weights.sha256 is None
+    assert run.is_of(model)
+    assert not run.is_of(model._replace(net=jax.tree.map(lambda a: a + 1, model.net)))
