@@ -145,8 +145,8 @@ __all__ = [
 ]
 
 
-_MODULES = ("concepts", "methods", "metrics", "similarity", "stats")  # public, beside the names above
-_LATER = ("models", "weights_convert", "workflows")  # they need Flax, which costs more to import than all the rest
+_MODULES = ("concepts", "metrics", "similarity", "stats")  # public, beside the names above
+_LATER = ("methods", "models", "weights_convert", "workflows")  # imported when they are first used; most need Flax
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -213,7 +213,7 @@ def _draw_box(axes: Any, box: tuple[float | int, ...]) -> None:
 def _draw_bars(axes: Any, panel: Bars) -> None:
     places = np.arange(len(panel.values))
     axes.barh(places, panel.values, color="#4c72b0", height=0.7)
-    low, high = min(0, *panel.values), max(1, *panel.values)
+    low, high = min([0, *panel.values]), max([1, *panel.values])
     axes.set(xlim=(low, high), ylim=(len(places) - 0.4, -0.6), yticks=[])
     axes.set_xticks([0, 0.5, 1] if (low, high) == (0, 1) else [low, 0, high] if low < 0 else [0, high])
     axes.set_box_aspect(1)

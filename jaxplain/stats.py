@@ -72,8 +72,15 @@ def holm(p: ArrayLike) -> np.ndarray:
 
 
 def interval(values: ArrayLike) -> Interval:
-    """The mean of values (N, ...) over images, and the ends two standard errors away, the lower one not below 0."""
+    """The mean of values (N, ...) from 0 over images, and the ends two standard errors away, the lower one not below 0.
+
+    One image tells nothing of the spread, and its ends are its value. Raises ValueError for negative values.
+    """
     values = np.asarray(values, np.float64)
+    if (values < 0).any():
+        raise ValueError(
+            f"The least value is {values.min():.3g}, but the interval is for values that are not negative."
+        )
     mean, deviation = values.mean(axis=0), values.std(axis=0)
     reach = 2 * deviation / np.sqrt(len(values))
     return Interval(mean, deviation, np.maximum(mean - reach, 0), mean + reach)

@@ -34,12 +34,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 
 
-LONG = ("test_readme", "test_files")  # modules that compute for so long that optimised code pays
+# Modules that compute for so long that optimised code pays, or whose subject is what XLA makes of a program.
+OPTIMISED = ("test_readme", "test_files", "test_target")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_quickly_and_freed(request):
-    jax.config.update("jax_disable_most_optimizations", request.path.stem not in LONG)
+    jax.config.update("jax_disable_most_optimizations", request.path.stem not in OPTIMISED)
     yield
     jax.clear_caches()
     gc.collect()

@@ -123,3 +123,8 @@ def test_bootstrap_interval_depends_on_its_seed_alone():
     assert not np.array_equal(first, other)
     with pytest.raises(ValueError, match="N of at least 2"):
         stats.bootstrap_interval(values[:1])
+
+
+def test_the_interval_is_for_values_from_0():
+    with pytest.raises(ValueError, match="not negative"):
+        stats.interval([[1.0], [-0.5]])

@@ -77,7 +77,7 @@ def fingerprint(net: Any) -> str:
     """The sha256 of a net's parameters, in the order of its leaves."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(net):
-        digest.update(np.ascontiguousarray(leaf).data)
+        digest.update(np.ascontiguousarray(leaf).view(np.uint8).data)  # bfloat16 has no buffer of its own
     return digest.hexdigest()
 
 

@@ -101,7 +101,7 @@ def xgrad_cam(activation: Float[Array, "h w C"], gradient: Float[Array, "h w C"]
 
     Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", 2020.
     """
-    return jnp.sum(gradient * activation, axis=(0, 1)) / (jnp.sum(activation, axis=(0, 1)) + 1e-7)
+    return contract("hwc,hwc->c", gradient, activation) / (jnp.sum(activation, axis=(0, 1)) + 1e-7)
 
 
 @cam

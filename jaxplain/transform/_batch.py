@@ -91,4 +91,8 @@ def _batch_size(X: ArrayLike, others: Any) -> int:
 def _own_keys(key, count):
     """`count` keys from one, or the keys themselves if there is one for each."""
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return key if key.ndim > (0 if typed else 1) else jax.random.split(key, count)
+    if key.ndim == (0 if typed else 1):
+        return jax.random.split(key, count)
+    if len(key) != count:
+        raise ValueError(f"There are {len(key)} keys for {count} images; give one key, or one for each image.")
+    return key

@@ -141,7 +141,7 @@ def explain_concepts(
     ValueError for concepts of another model. An image that cannot be explained raises its ValueError or OSError, or is
     left out after failed(image, error).
 
-        explain_concepts(model, "sample:coins", ["dots.concept"], targets="gong").save("out/coins")
+        explain_concepts(model, "sample:coins", ["dots.concept"], targets="bubble").save("out/coins")
     """
     provenance = checked(model, concepts, steps, rule, test)
     chosen = None if targets is None else class_indices(targets, model.spec.categories)

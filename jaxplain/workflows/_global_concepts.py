@@ -117,7 +117,7 @@ def global_concepts(
     `images` are a folder or a sequence of images of the class, which `target` names or numbers; `concepts` are what
     fit_concept returns, or its files. Options are those of explain_concepts, and for unreadable files of fit_concept.
 
-        global_concepts(model, "photos/gongs", ["dots.concept", "checks.concept"], "gong")
+        global_concepts(model, "photos/walls", ["dots.concept", "checks.concept"], "stone wall")
     """
     provenance = checked(model, concepts, steps, rule, test)
     k = find_class(target, model.spec.categories)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -307,6 +308,18 @@ def test_dollars_in_a_name_are_no_formula(run, monkeypatch, tmp_path):
 )
 def test_images_of_one_name_do_not_overwrite_each_other(images, stems):
     assert stems_of(images) == stems
+
+
+def test_a_name_that_ends_like_a_figure_is_a_name(run, tiny, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    names = ["a.jpg", "a.png.jpg", "a.pdf.jpg"]
+    for name in names:
+        Image.fromarray(coffee()).save(name)
+    result = run("explain", *names, "--method=random", "--model=tiny", "--weights", tiny, "--out", "out")
+    assert result.status == 0
+    stems, kinds = ("a", "a.png", "a.pdf"), (".png", ".npz", ".json")
+    assert {path.name for path in Path("out").iterdir()} == {stem + kind for stem in stems for kind in kinds}
+    assert "out/a.pdf.png, .npz and .json written" in result.out
 
 
 def test_fine_tuned_resnet50_from_torch(run, tmp_path):

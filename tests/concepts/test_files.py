@@ -2,6 +2,7 @@
 
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
 from compare import assert_close
@@ -125,3 +126,9 @@ def test_a_concept_is_at_home_where_it_was_fitted(model):
         fit_images("noise", model, images[:2], images[1:], ["_swish2"], nulls=2, seed=0)
     with pytest.raises(ValueError, match="There are 1 images of 'noise' and 5 random ones"):
         fit_images("noise", model, images[:1], images[1:], ["_swish2"], nulls=2, seed=0)
+
+
+def test_parameters_of_every_kind_have_a_fingerprint():
+    a = np.arange(6, dtype=np.float32).reshape(2, 3)
+    kinds = (np.float32, ml_dtypes.bfloat16)
+    assert len({fingerprint({"a": a.astype(kind), "b": np.array(1, kind)}) for kind in kinds}) == 2

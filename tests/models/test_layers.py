@@ -23,7 +23,7 @@ from jaxplain.models._layers import AdaptiveMean, Conv, GlobalMean, MaxPool, Rel
 from jaxplain.models._registry import architecture
 from jaxplain.models._winograd import winograd
 
-# Machine code that is not optimised is compiled four times as fast; tests/parity runs the networks optimised.
+# Machine code that is not optimised is compiled four times as fast.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 few = settings(max_examples=12, deadline=None, derandomize=True)
 SQUARE = [(k, k) for k in range(1, 8)]

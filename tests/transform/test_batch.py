@@ -259,3 +259,14 @@ def test_eight_devices_equal_one():
     result = run(everywhere, jax.device_put(images, spread), jax.device_put(targets, spread), **options)
     assert len(result.sharding.device_set) == 8
     assert_close(result, run(NET, images, targets, **options))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_as_many_keys_as_images_or_one(count):
+    keys = jax.random.split(jax.random.key(0), count)
+    for several in (
+        jp.batched(jp.smooth(jp.gradient, samples=2, sigma=0.1)),
+        jp.chunked(jp.smooth(jp.gradient, samples=2, sigma=0.1), 2),
+    ):
+        with pytest.raises(ValueError, match=f"{count} keys for 3 images"):
+            several(NET, X[:3], TARGETS[:3], key=keys)
