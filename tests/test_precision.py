@@ -28,7 +28,7 @@ NET = jax.tree_util.Partial(apply, jax.tree.map(jnp.asarray, nets.params(nets.RI
 X, TARGET = jnp.asarray(nets.images(1)[0]), jnp.asarray(np.eye(nets.CLASSES, dtype=np.float32)[1])
 
 
-def products(f, *arguments, setting="default", of="dot_general"):
+def products(f, *arguments, setting: str | None = "default", of="dot_general"):
     """The precisions of all matrix products in a function's jaxpr, also within loops and calls."""
 
     def walk(jaxpr):

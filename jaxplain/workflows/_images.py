@@ -82,7 +82,7 @@ class Photo(NamedTuple):
     @property
     def pixels(self) -> np.ndarray:
         """The levels in [0, 1], float32."""
-        return np.float32(self.levels) / np.float32(255)
+        return np.asarray(self.levels, np.float32) / np.float32(255)
 
 
 def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
