@@ -1,6 +1,6 @@
 """Nets from Flax modules: the only place where jaxplain meets Flax.
 
-Every submodule's output is a site, named by its path with dots. Activations that a module computes with plain
+Every array that a submodule's `__call__` returns is a site, named by the submodule's path with dots. Activations that a module computes with plain
 functions, such as `nn.relu(x)`, are invisible: wrap the function in a small named module to see it.
 """
 # pyright: reportUnknownMemberType=false

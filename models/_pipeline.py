@@ -48,7 +48,8 @@ def batches(
     The threads end with the iterator, which `contextlib.closing` ends early.
 
         for batch in batches(sorted(Path("photos").iterdir()), model.spec, 16):
-            outputs = run(model.net, model.normalise, batch.levels)[: len(batch.images)]
+            x = normalised(model.normalise, batch.levels)                           # rows beyond the images repeat the last
+            outputs = jax.vmap(model.net)(x)[: len(batch.images)]
     """
     if size < 1:
         raise ValueError(f"The size of batches is {size}, expected a whole number from 1; give a larger one.")

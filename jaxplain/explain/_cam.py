@@ -1,8 +1,8 @@
 """Class activation maps: a layer's channels, weighted by what they do to the score.
 
 `layer` names a layer whose activation A is (h, w, C); g is d score / d A. Maps are (h, w), raw and signed: `positive`,
-`upsample` and `unit_range` make the pictures of the papers from them. A tuple of layers gives {layer: map} from one
-backward pass, in the order of the tuple.
+`upsample` and `unit_range` make the pictures of the papers from them. To methods that `cam` makes a tuple of layers may
+be given: {layer: map} from one backward pass, in the order of the tuple. The others take one; see `at_layers`.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ Weigh = Callable[[Array, Array], Array]
 
 @runtime_checkable
 class Cam(Protocol):
-    """How every class activation method is called."""
+    """How a class activation method made by `cam` is called."""
 
     def __call__(self, net: Net, x: ArrayLike, target: ArrayLike, *, layer: str | tuple[str, ...]) -> Any:
         """The map (h, w), or {layer: map} for a tuple of layers."""

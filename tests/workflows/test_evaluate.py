@@ -188,3 +188,8 @@ def _written(found, suffix):
     with tempfile.TemporaryDirectory() as folder:
         written = {path.suffix: path for path in found.save(Path(folder) / "evaluation")}
         return written[suffix].read_text()
+
+
+def test_a_single_image_that_cannot_be_read_is_an_error(model, tmp_path):
+    with pytest.raises((ValueError, OSError), match="nowhere"):
+        evaluate(model, tmp_path / "nowhere.png")
