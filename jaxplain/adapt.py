@@ -1,7 +1,8 @@
 """Nets from Flax modules: the only place where jaxplain meets Flax.
 
-Every array that a submodule's `__call__` returns is a site, named by the submodule's path with dots. Activations that a module computes with plain
-functions, such as `nn.relu(x)`, are invisible: wrap the function in a small named module to see it.
+Every array that a submodule's `__call__` returns is a site, named by the submodule's path with dots. Activations that a
+module computes with plain functions, such as `nn.relu(x)`, are invisible: wrap the function in a small named module to
+see it.
 """
 # pyright: reportUnknownMemberType=false
 

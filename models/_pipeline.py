@@ -48,7 +48,7 @@ def batches(
     The threads end with the iterator, which `contextlib.closing` ends early.
 
         for batch in batches(sorted(Path("photos").iterdir()), model.spec, 16):
-            x = normalised(model.normalise, batch.levels)                           # rows beyond the images repeat the last
+            x = normalised(model.normalise, batch.levels)          # rows beyond the images repeat the last
             outputs = jax.vmap(model.net)(x)[: len(batch.images)]
     """
     if size < 1:
