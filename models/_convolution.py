@@ -18,19 +18,24 @@ from jaxplain.models._winograd import SIDES, winograd
 Sides = tuple[tuple[int, int], tuple[int, int]]
 
 
-def convolve(x: Array, kernel: Array, stride: int, padding: Sides, turned: bool = False) -> Array:
+def convolve(
+    x: Array, kernel: Array, stride: int, padding: Sides, turned: bool = False, precision: str | None = None
+) -> Array:
     """Convolution of (B, H, W, C) with (kh, kw, C, D): (B, h, w, D).
 
     With a `turned` kernel (kh, kw, D, C), it is flipped along height and width: this is the form of the gradient by x,
     which is written as an ordinary convolution, because the form that differentiation makes leaves the fast path of
-    XLA's CPU backend inside loops.
+    XLA's CPU backend inside loops. The precision is by default what `jax.default_matmul_precision` is here, and not
+    where it is lowered.
     """
-    return _convolution.bind(x, kernel, stride=stride, padding=padding, turned=turned)
+    precision = precision or jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+    return _convolution.bind(x, kernel, stride=stride, padding=padding, turned=turned, precision=precision)
 
 
-def _general(x, kernel, stride, padding, turned):
+def _general(x, kernel, stride, padding, turned, precision=None):
     kernel = _turned(kernel) if turned else kernel
-    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=layout, precision=precision)
 
 
 def _turned(kernel):
@@ -38,7 +43,8 @@ def _turned(kernel):
     return lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
 
 
-def _on_cpu(x, kernel, stride, padding, turned):
+def _on_cpu(x, kernel, stride, padding, turned, precision):
+    del precision  # a CPU's products keep all digits
     return _form_on_cpu(x, kernel, stride, padding, turned)(x, kernel, stride, padding, turned)
 
 
@@ -80,31 +86,33 @@ def _even(x, kernel, stride, padding, turned):
     return _general(x, kernel, stride, (rows, (left, right + spare * stride)), turned)[:, :, :width]
 
 
-def _by_x(g, x, kernel, stride, padding, turned):
+def _by_x(g, x, kernel, stride, padding, turned, precision):
     """The gradient g (B, h, w, D) spread apart by the stride, convolved with the kernel turned round."""
     shape = x.aval.shape
     if stride > 1 and not turned and kernel.shape[2] <= 4:
-        return _by_x_in_blocks(g, kernel, shape, stride, padding)
+        return _by_x_in_blocks(g, kernel, shape, stride, padding, precision)
     reach = []
     for axis in (0, 1):
         low = kernel.shape[axis] - 1 - padding[axis][0]
         spread = (g.shape[1 + axis] - 1) * stride + 1
         reach.append((low, shape[1 + axis] - spread - low + kernel.shape[axis] - 1))
     if stride == 1:
-        return convolve(g, kernel, 1, tuple(reach), not turned)
+        return convolve(g, kernel, 1, tuple(reach), not turned, precision)
     kernel = kernel if turned else _turned(kernel)
     layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(g, kernel, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=layout)
+    return lax.conv_general_dilated(
+        g, kernel, (1, 1), reach, lhs_dilation=(stride, stride), dimension_numbers=layout, precision=precision
+    )
 
 
-def _by_x_in_blocks(g, kernel, shape, stride, padding):
+def _by_x_in_blocks(g, kernel, shape, stride, padding, precision):
     """The same for few channels. With its blocks of stride x stride as channels x is convolved with stride 1."""
     kh, kw, channels, _ = kernel.shape
     rows, columns = -(-kh // stride), -(-kw // stride)
     blocks = jnp.pad(kernel, ((0, rows * stride - kh), (0, columns * stride - kw), (0, 0), (0, 0)))
     blocks = blocks.reshape(rows, stride, columns, stride, channels, -1).swapaxes(1, 2)
     blocks = blocks.reshape(rows, columns, stride**2 * channels, -1)
-    y = convolve(g, blocks, 1, ((rows - 1, rows - 1), (columns - 1, columns - 1)), True)
+    y = convolve(g, blocks, 1, ((rows - 1, rows - 1), (columns - 1, columns - 1)), True, precision)
     height, width = y.shape[1] * stride, y.shape[2] * stride
     y = y.reshape(*y.shape[:3], stride, stride, channels).swapaxes(2, 3).reshape(-1, height, width, channels)
     (top, _), (left, _) = padding
@@ -116,9 +124,9 @@ def _pad(x, padding):
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))
 
 
-def _by_kernel(g, x, kernel, stride, padding, turned):
+def _by_kernel(g, x, kernel, stride, padding, turned, precision):
     shape = jax.ShapeDtypeStruct(kernel.aval.shape, kernel.aval.dtype)
-    return jax.linear_transpose(lambda kernel: _general(x, kernel, stride, padding, turned), shape)(g)[0]
+    return jax.linear_transpose(lambda kernel: _general(x, kernel, stride, padding, turned, precision), shape)(g)[0]
 
 
 def _result(*operands, **how):
@@ -137,7 +145,7 @@ def _over_images(operands, axes, **how):
 
 # A primitive of its own, because it has to be linear in x for forward and reverse mode, and see its batch under vmap.
 _convolution = Primitive("convolution")
-_convolution.def_impl(jax.jit(convolve, static_argnames=("stride", "padding", "turned")))
+_convolution.def_impl(jax.jit(convolve, static_argnames=("stride", "padding", "turned", "precision")))
 _convolution.def_abstract_eval(_result)
 mlir.register_lowering(_convolution, mlir.lower_fun(_general, multiple_results=False))
 mlir.register_lowering(_convolution, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")

@@ -70,8 +70,7 @@ def evaluate(
     each image, about `num_segments` of them for slic.
 
     An image that cannot be read, or whose maps are not finite, is among `failed`, or raises its error where it is the
-    only one. ValueError for options that do not go
-    together.
+    only one. ValueError for options that do not go together.
 
         found = evaluate(load("efficientnet_lite0"), ["sample:coffee", "sample:chelsea"])
         found.summaries["grad_cam"]["insertion"].mean[0]

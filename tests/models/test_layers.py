@@ -1,6 +1,7 @@
 """The layers equal XLA's and torch's own, in values and in gradients, whatever the sizes, strides and paddings."""
 
 import functools
+import re
 from typing import NamedTuple
 
 import jax
@@ -494,3 +495,19 @@ def test_networks_are_those_of_the_general_forms(name, monkeypatch):
 
 def convolutions(net):
     return sum(leaf.ndim == 4 for leaf in jax.tree.leaves(net))
+
+
+@pytest.mark.parametrize(("setting", "expected"), [(None, {"HIGHEST"}), ("default", {"DEFAULT"})])
+def test_a_precision_holds_where_the_network_is_traced(setting, expected):
+    """Read off what a GPU gets, lowered outside of the setting; backward passes with it, of every stride."""
+    net = load("resnet50", jax.random.key(0)).net
+    explain = functools.partial(jp.active_saliency, chunk=2)
+    with jax.default_matmul_precision(setting):
+        traced = jax.jit(explain).trace(net, jnp.zeros((64, 64, 3)), jp.one_hot(3, 1000))
+    with jax.default_matmul_precision("default"):
+        text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    lines = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    assert len(lines) > 20
+    assert {
+        precision for line in lines for precision in re.findall(r"precision (\w+)", line) or ["DEFAULT"]
+    } == expected
