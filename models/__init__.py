@@ -10,7 +10,7 @@ from jaxplain.models._finetune import Examples, Recipe, Tuned, checked_recipe, f
 from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
 from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
-from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights
+from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights, probabilities
 from jaxplain.models._pipeline import Batch, batches, decoded, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, Published, architecture
@@ -54,6 +54,7 @@ __all__ = [
     "on_this_machine",
     "open_image",
     "outline",
+    "probabilities",
     "published_set",
     "read_folder",
     "resnet50",

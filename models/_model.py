@@ -32,6 +32,12 @@ class Weights(NamedTuple):
     sha256: str | None
 
 
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """The softmax of a network's outputs (n,)."""
+    odds = np.exp(outputs - outputs.max())
+    return odds / odds.sum()
+
+
 class Prediction(NamedTuple):
     """One class of a network for an image: its name and index, the softmax probability, and the output itself."""
 
@@ -105,10 +111,9 @@ class Model(NamedTuple):
         if k < 1:
             raise ValueError(f"k is {k}, but predict gives at least one class; give a whole number from 1.")
         outputs = np.asarray(_outputs(self.net, self.prepare(image)))
-        odds = np.exp(outputs - outputs.max())
-        probabilities = odds / odds.sum()
+        odds = probabilities(outputs)
         best = np.argsort(-outputs, kind="stable")[:k].tolist()
-        return tuple(Prediction(self.spec.categories[i], i, float(probabilities[i]), float(outputs[i])) for i in best)
+        return tuple(Prediction(self.spec.categories[i], i, float(odds[i]), float(outputs[i])) for i in best)
 
     def target(self, category: str | SupportsIndex) -> Float[Array, " n"]:
         """The covector (n,) of a class, given by its name, by words that only one name contains, or by its index.

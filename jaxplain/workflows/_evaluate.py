@@ -12,11 +12,11 @@ from jaxtyping import Array
 
 from jaxplain._types import Fill, Metric, Segmenter
 from jaxplain.methods import METHODS, check_name
-from jaxplain.models import Model, Track, find_class, untracked
+from jaxplain.models import Model, Track, find_class, probabilities, untracked
 from jaxplain.net import Net, before, embedding, then
 from jaxplain.target import one_hot
 from jaxplain.workflows._evaluation import Evaluation, Outcome, Setting, summarised
-from jaxplain.workflows._images import image_files, image_name, photos, probabilities
+from jaxplain.workflows._images import image_files, image_name, photos
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._measures import FILLS, MEASURES, OF_BOXES, Case, about_reference, mapped, measured
 from jaxplain.workflows._methods import Bound, Methods, bound, rows

@@ -12,12 +12,12 @@ import numpy as np
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import METHODS, Method, check_name, smoothed, with_options
-from jaxplain.models import Model, find_class, levels, normalised, open_image
+from jaxplain.models import Model, find_class, levels, normalised, open_image, probabilities
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
 from jaxplain.workflows._explanation import Explanation, Reference
-from jaxplain.workflows._images import as_given, each, image_name, photos, probabilities
+from jaxplain.workflows._images import as_given, each, image_name, photos
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
 from jaxplain.workflows._running import computed, reporting

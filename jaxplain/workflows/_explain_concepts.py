@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxplain._types import Rule, Test
 from jaxplain.explain import concept_map
-from jaxplain.models import Model, normalised
+from jaxplain.models import Model, normalised, probabilities
 from jaxplain.render import Panel
 from jaxplain.target import one_hot
 from jaxplain.transform import over_classes
@@ -36,7 +36,7 @@ from jaxplain.workflows._concepts import (
     stacked,
 )
 from jaxplain.workflows._files import file_name
-from jaxplain.workflows._images import as_given, each, image_name, photos, probabilities
+from jaxplain.workflows._images import as_given, each, image_name, photos
 from jaxplain.workflows._result import Result, Table
 from jaxplain.workflows._running import computed
 from jaxplain.workflows._targets import class_indices

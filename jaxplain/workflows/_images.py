@@ -114,12 +114,6 @@ def each(explain: Callable[[Photo], Any], photos: Iterable[Photo], failed: LeftO
             yield found
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """The softmax of logits (n,)."""
-    odds = np.exp(outputs - outputs.max())
-    return odds / odds.sum()
-
-
 def _predicted(model, photos, size):
     """The photos with their outputs, from one batch that is filled up to its size."""
     if not photos:

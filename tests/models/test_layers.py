@@ -24,8 +24,6 @@ from jaxplain.models._layers import AdaptiveMean, Conv, GlobalMean, MaxPool, Rel
 from jaxplain.models._registry import architecture
 from jaxplain.models._winograd import winograd
 
-# Machine code that is not optimised is compiled four times as fast.
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 few = settings(max_examples=12, deadline=None, derandomize=True)
 SQUARE = [(k, k) for k in range(1, 8)]
 
@@ -68,7 +66,7 @@ def pulled_back(f, *args):
     """(value, a random gradient g of its shape, the gradients for it), in one program."""
     g = normal(*jax.eval_shape(f, *args).shape, seed=2)
 
-    @quick_jit
+    @jax.jit
     def both(g, *args):
         value, back = jax.vjp(f, *args)
         return value, back(g)
@@ -141,7 +139,7 @@ def test_winograd_of_more_images_than_are_worked_on_at_once(bytes_at_once, monke
     """One image at a time, and two of five, which need 4 MB each."""
     monkeypatch.setattr("jaxplain.models._winograd._AT_ONCE", bytes_at_once)
     x, kernel, padding = normal(5, 32, 32, 64), normal(3, 3, 64, 64, seed=1), ((1, 1), (1, 1))
-    run = quick_jit(lambda x, k: winograd(x, k, 1, padding, False))
+    run = jax.jit(lambda x, k: winograd(x, k, 1, padding, False))
     assert "stablehlo.while" in str(run.lower(x, kernel).as_text())
     assert_close(run(x, kernel), general(x, kernel, 1, padding))
 
@@ -167,7 +165,7 @@ def test_second_derivatives_of_convolve(case):
         def second(x, kernel):
             return sum(jnp.sum(jnp.sin(d)) for d in jax.grad(first, (0, 1))(x, kernel))
 
-        return quick_jit(jax.grad(second, (0, 1)))(x, kernel)
+        return jax.jit(jax.grad(second, (0, 1)))(x, kernel)
 
     assert_close(slopes(convolve), slopes(general))
 
@@ -192,8 +190,8 @@ def test_convolve_maps_and_loops(stride):
 
     expected = jax.tree.map(lambda *parts: jnp.stack(parts), *[both(x, kernels[0]) for x in xs])
     assert_close(jax.vmap(both, (0, None))(xs, kernels[0]), expected)
-    assert_close(quick_jit(lambda xs, k: jax.lax.map(lambda x: both(x, k), xs))(xs, kernels[0]), expected)
-    assert_close(quick_jit(lambda xs, k: jax.lax.map(lambda x: both(x, k), xs, batch_size=2))(xs, kernels[0]), expected)
+    assert_close(jax.jit(lambda xs, k: jax.lax.map(lambda x: both(x, k), xs))(xs, kernels[0]), expected)
+    assert_close(jax.jit(lambda xs, k: jax.lax.map(lambda x: both(x, k), xs, batch_size=2))(xs, kernels[0]), expected)
     expected = jax.tree.map(lambda *parts: jnp.stack(parts), *[both(xs[0], kernel) for kernel in kernels])
     assert_close(jax.vmap(both, (None, 0))(xs[0], kernels), expected)
 
@@ -258,7 +256,7 @@ def test_forward_mode_of_convolve(form):
             "reverse over forward": jax.grad(lambda *p: jax.jvp(bend(f), p, tangents)[1], (0, 1))(*primals),
         }
 
-    run = quick_jit(derivatives, static_argnums=0)
+    run = jax.jit(derivatives, static_argnums=0)
     assert_close(run(form.ours, primals, tangents), run(form.plain, primals, tangents))
 
 
@@ -292,12 +290,12 @@ def test_convolve_under_vmap(form, axes):
     def both(f, x, kernel):
         return f(x, kernel), jax.grad(bend(f), (0, 1))(x, kernel)
 
-    one = quick_jit(lambda *row: both(form.plain, *row))
+    one = jax.jit(lambda *row: both(form.plain, *row))
     operands = [a[0] if axis is None else a for a, axis in zip(stacks, axes, strict=True)]
     rows = [[a if axis is None else a[i] for a, axis in zip(operands, axes, strict=True)] for i in range(2)]
     expected = jax.tree.map(lambda *parts: jnp.stack(parts), *[one(*row) for row in rows])
     moved = [a if axis is None else jnp.moveaxis(a, 0, axis) for a, axis in zip(operands, axes, strict=True)]
-    assert_close(quick_jit(jax.vmap(lambda *row: both(form.ours, *row), axes))(*moved), expected)
+    assert_close(jax.jit(jax.vmap(lambda *row: both(form.ours, *row), axes))(*moved), expected)
 
 
 @pytest.mark.parametrize("form", SOME_FORMS)
@@ -313,8 +311,8 @@ def test_convolve_on_eight_devices(form):
         return form.ours(x, kernel), *jax.grad(bend(form.ours), (0, 1))(x, kernel)
 
     expected = form.plain(x, kernel), *jax.grad(bend(form.plain), (0, 1))(x, kernel)
-    mapped = quick_jit(jax.shard_map(everything, mesh=mesh, in_specs=(rows, whole), out_specs=(rows, rows, whole)))
-    for result in (mapped(*spread), quick_jit(everything)(*spread)):
+    mapped = jax.jit(jax.shard_map(everything, mesh=mesh, in_specs=(rows, whole), out_specs=(rows, rows, whole)))
+    for result in (mapped(*spread), jax.jit(everything)(*spread)):
         assert len(result[0].sharding.device_set) == 8
         assert_close(result, expected)
 
@@ -462,7 +460,7 @@ def in_general_form(call, args, kwargs, context):
     return (y if module.before_bias is None else module.before_bias(y)) + bias[None, None, None]
 
 
-@quick_jit
+@jax.jit
 def with_sites(net, x, target, imposed):
     """(outputs, every site's activation, the gradient by x).
 
