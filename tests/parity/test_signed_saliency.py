@@ -21,9 +21,8 @@ MAPS = ("saliency", "positive_saliency", "negative_saliency", "active_saliency",
 
 
 def everything(net, X, targets):
-    """The five maps (B, H, W) of a batch; few classes at a time, for memory's sake."""
-    few = {"active_saliency": {"chunk": 2}, "inactive_saliency": {"chunk": 2}}
-    return {name: jp.batched(getattr(jp, name))(net, X, targets, **few.get(name, {})) for name in MAPS}
+    """The five maps (B, H, W) of a batch."""
+    return {name: jp.batched(getattr(jp, name))(net, X, targets) for name in MAPS}
 
 
 def the_images(net, X):
