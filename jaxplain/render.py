@@ -155,7 +155,7 @@ def figure(
     for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
         _draw(sheet, axes, panel)
     for _ in range(2):  # the first pass moves the axes, the second makes room for what moved with them
-        sheet.draw_without_rendering()
+        sheet.get_layout_engine().execute(sheet)
     sheet.set_layout_engine("none")  # the layout is made once: a second one, for the file, would differ by pixels
     canvas.draw()
     if path is not None:

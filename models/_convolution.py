@@ -148,7 +148,9 @@ _convolution = Primitive("convolution")
 _convolution.def_impl(jax.jit(convolve, static_argnames=("stride", "padding", "turned", "precision")))
 _convolution.def_abstract_eval(_result)
 mlir.register_lowering(_convolution, mlir.lower_fun(_general, multiple_results=False))
-mlir.register_lowering(_convolution, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu")
+mlir.register_lowering(_convolution, mlir.lower_fun(
+        jax.jit(_on_cpu, static_argnames=("stride", "padding", "turned", "precision"), inline=True), multiple_results=False
+    ), platform="cpu")
 ad.defbilinear(_convolution, _by_x, _by_kernel)
 batching.primitive_batchers[_convolution] = _over_images
 
@@ -156,14 +158,16 @@ batching.primitive_batchers[_convolution] = _over_images
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
 def depthwise(x: Array, kernel: Array, stride: int, padding: Sides) -> Array:
     """Each channel of (B, H, W, C) with its own window of (kh, kw, 1, C), as a sum of shifted products."""
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    (images, *_, channels), (rows, columns) = x.shape, kernel.shape[:2]
+    x, taps = _pad(x, padding), kernel.reshape(-1, 1, 1, channels)
     h, w = ((x.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in (0, 1))
-    products = (
-        _strided(_strided(x, 1, i, h, stride), 2, j, w, stride) * kernel[i, j][None, None]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
-    )
-    return functools.reduce(jnp.add, products)
+
+    def product(i, j):
+        end = (images, i + (h - 1) * stride + 1, j + (w - 1) * stride + 1, channels)
+        window = lax.slice(x, (0, i, j, 0), end, (1, stride, stride, 1))
+        return window * lax.index_in_dim(taps, i * columns + j)
+
+    return functools.reduce(lax.add, (product(i, j) for i in range(rows) for j in range(columns)))
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3), inline=True)

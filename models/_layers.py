@@ -30,6 +30,12 @@ def _he_normal(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float3
     return deviation * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
 
+def parameter(module: nn.Module, name: str, draw: Callable[..., Array], shape: tuple[int, ...]) -> Array:
+    """The module's parameter of that name and shape; Linen, which traces `draw` to compare shapes, if it has none."""
+    found = module.get_variable("params", name)
+    return found if np.shape(found) == shape else module.param(name, draw, shape)
+
+
 class Conv(nn.Module):
     """Convolution with bias: (B, H, W, C) to (B, h, w, features). `groups` is 1, or C for a depthwise convolution.
 
@@ -47,18 +53,9 @@ class Conv(nn.Module):
     def __call__(self, x: Array) -> Array:
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
         shape = (*size, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", _he_normal, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        padding = _both_sides(self.padding)
-        if self.groups > 1:
-            y = depthwise(x, kernel, self.stride, padding)
-        elif size == (1, 1) and padding == ((0, 0), (0, 0)):
-            y = x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
-        else:
-            y = convolve(x, kernel, self.stride, padding)
-        if self.before_bias is not None:
-            y = self.before_bias(y)
-        return y + bias[None, None, None]
+        kernel = parameter(self, "kernel", _he_normal, shape)
+        bias = parameter(self, "bias", nn.initializers.zeros, (self.features,))
+        return _convolved(x, kernel, bias, self.stride, _both_sides(self.padding), self.before_bias)
 
 
 class Dense(nn.Module):
@@ -68,8 +65,8 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        kernel = self.param("kernel", _he_normal, (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = parameter(self, "kernel", _he_normal, (x.shape[-1], self.features))
+        bias = parameter(self, "bias", nn.initializers.zeros, (self.features,))
         return x @ kernel + bias[None]
 
 
@@ -137,6 +134,20 @@ class Chain(nn.Module):
         return x
 
 
+@functools.partial(jax.jit, static_argnums=(3, 4, 5), inline=True)
+def _convolved(x, kernel, bias, stride, padding, before_bias):
+    if kernel.shape[2] < x.shape[-1]:
+        y = depthwise(x, kernel, stride, padding)
+    elif kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)):
+        y = x[:, ::stride, ::stride] @ kernel[0, 0]
+    else:
+        y = convolve(x, kernel, stride, padding)
+    if before_bias is not None:
+        y = before_bias(y)
+    return y + bias[None, None, None]
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
 def clip(x: Array, maximum: float) -> Array:
     """min(max(x, 0), maximum), whose gradient is 0 at both ends, as torch's ReLU6 has it."""
     return jnp.where((x > 0) & (x < maximum), x, jnp.clip(lax.stop_gradient(x), 0, maximum))

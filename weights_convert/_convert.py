@@ -7,11 +7,12 @@ classes, which only the classifier has. A test holds it equal to what the networ
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
 import numpy as np
 
-from jaxplain.weights_convert._engine import Table, assemble, entry_for, without_prefix
+from jaxplain.weights_convert._engine import Table, assemble, entry_for, nested, without_prefix
 from jaxplain.weights_convert._published import find_network
 from jaxplain.weights_convert._state_dict import read_state_dict
 from jaxplain.weights_convert._tables import TABLES
@@ -22,12 +23,6 @@ CLASSES = "classes"
 DEFAULT_CLASSES = 1000  # where the classifier is missing, which is reported with the rest
 
 
-class Expected(NamedTuple):
-    """The shape that a parameter has to have."""
-
-    shape: tuple[int, ...]
-
-
 def convert(source: Any, model: str) -> dict[str, Any]:
     """The parameters of the network named `model`: a nested dict of float32 numpy arrays, BatchNorm folded.
 
@@ -35,15 +30,25 @@ def convert(source: Any, model: str) -> dict[str, Any]:
     taken off. The number of classes is that of its classifier. ValueError lists every entry that is missing,
     unexpected, matched twice, of the wrong shape, no floats or not finite.
     """
-    table, shapes = find_network(model, TABLES), expected_shapes()[model]
+    table, shapes = find_network(model, TABLES), expected()[model]
     state_dict = without_prefix(read_state_dict(source), table)
     try:
-        return assemble(state_dict, table, _with_classes(shapes, _classes(state_dict, table, shapes)))
+        return assemble(state_dict, table, parameters(model, _classes(state_dict, table, shapes)))
     except ValueError as error:
         raise ValueError(f"{_named(source)} does not fit {model}: {error}") from error
 
 
-def expected_shapes() -> dict[str, Shapes]:
+def parameters(model: str, classes: int = DEFAULT_CLASSES) -> dict[str, Any]:
+    """What `convert` gives for a network with that many classes, as shapes: a nested dict of jax.ShapeDtypeStruct."""
+
+    def leaf(shape: list[int | str]) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(tuple(classes if size == CLASSES else int(size) for size in shape), np.float32)
+
+    scopes = find_network(model, expected())
+    return nested({scope: {name: leaf(shape) for name, shape in leaves.items()} for scope, leaves in scopes.items()})
+
+
+def expected() -> dict[str, Shapes]:
     """The shapes of each network's parameters, by scope and leaf."""
     return json.loads((files("jaxplain.weights_convert") / "expected.json").read_text(encoding="utf-8"))
 
@@ -52,13 +57,6 @@ def _classes(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Shapes)
     classifier = next(scope for scope, leaves in shapes.items() if CLASSES in leaves["bias"])
     bias = entry_for(f"{classifier}/bias", state_dict, table)
     return (bias and state_dict[bias].size) or DEFAULT_CLASSES
-
-
-def _with_classes(shapes: Shapes, classes: int) -> dict[str, dict[str, Expected]]:
-    def expected(shape: list[int | str]) -> Expected:
-        return Expected(tuple(classes if size == CLASSES else int(size) for size in shape))
-
-    return {scope: {leaf: expected(shape) for leaf, shape in leaves.items()} for scope, leaves in shapes.items()}
 
 
 def _named(source: Any) -> str:

@@ -61,7 +61,7 @@ def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mappi
         problems["not finite"] = [scope for scope in scopes if not _finite(_new(folded[scope], scope, given))]
     if any(problems.values()):
         raise ValueError(_report(problems, len(given), len(state_dict), len(shapes)))
-    return _nested(folded)
+    return nested(folded)
 
 
 def place(
@@ -218,7 +218,8 @@ def _finite(arrays: list[np.ndarray]) -> bool:
     return all(np.isfinite(values).all() for values in arrays)
 
 
-def _nested(flat: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def nested(flat: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """{"a.b": {leaf: value}} as {"a": {"b": {leaf: value}}}."""
     tree = {}
     for scope, leaves in flat.items():
         node = tree

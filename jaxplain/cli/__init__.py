@@ -1,5 +1,6 @@
 """The command line: each command parses, calls the library and prints."""
 
+import gc
 import io
 import os
 import signal
@@ -63,6 +64,7 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Runs the command line, with compiled functions kept in the user's cache folder from one run to the next."""
+    gc.freeze()  # what is imported stays: looking through it for garbage takes a tenth of a short command
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error
     signal.signal(signal.SIGTERM, _terminated)

@@ -7,11 +7,12 @@ def models() -> None:
     """List the networks, with input size, parameters, and whether their published weights are on this machine."""
     import jax
 
-    from jaxplain.models import architecture, available, on_this_machine, outline
+    from jaxplain.models import architecture, available, on_this_machine
+    from jaxplain.weights_convert import parameters
 
     def rows(name):
         side = architecture(name).spec.input_size
-        count = sum(leaf.size for leaf in jax.tree.leaves(outline(name)))
+        count = sum(leaf.size for leaf in jax.tree.leaves(parameters(name)))
         for published in architecture(name).published:
             here = "no" if on_this_machine(name, published) is None else "yes"
             yield name, f"{side} x {side}", f"{count / 1e6:.1f} M", published.name, here
