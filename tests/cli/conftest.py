@@ -15,6 +15,7 @@ import pytest
 from flax import linen as nn
 
 from jaxplain.models import Conv, Dense, GlobalMean, Relu, Spec, _registry, load
+from jaxplain.weights_convert import _convert
 
 PROGRAM = Path(sys.executable).with_name("jaxplain")
 
@@ -97,5 +98,8 @@ def tiny(monkeypatch, tmp_path):
     spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")  # pyright: ignore[reportArgumentType]
     known = _registry.Architecture(Net, "fc", (_registry.Published("NONE", spec, "tiny-0.pth"),))
     monkeypatch.setattr(_registry, "_ARCHITECTURES", (*_registry._ARCHITECTURES, known))
+    shapes = {"conv": {"kernel": [3, 3, 3, 6], "bias": [6]}, "fc": {"kernel": [6, "classes"], "bias": ["classes"]}}
+    networks = _convert.expected() | {"tiny": shapes}
+    monkeypatch.setattr(_convert, "expected", lambda: networks)
     load("tiny", jax.random.key(0)).save(tmp_path / "tiny")
     return tmp_path / "tiny"
