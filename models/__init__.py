@@ -11,9 +11,9 @@ from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
 from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights, probabilities
-from jaxplain.models._pipeline import Batch, batches, decoded, normalised
+from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
-from jaxplain.models._registry import Architecture, Published, architecture
+from jaxplain.models._registry import Architecture, architecture
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
 from jaxplain.models._training import Track, Trained, cross_entropy, train, untracked
@@ -26,11 +26,11 @@ __all__ = [
     "Conv",
     "Dense",
     "Examples",
+    "Failed",
     "GlobalMean",
     "MaxPool",
     "Model",
     "Prediction",
-    "Published",
     "Recipe",
     "Relu",
     "Spec",

@@ -145,12 +145,12 @@ def _over_images(operands, axes, **how):
 
 # A primitive of its own, because it has to be linear in x for forward and reverse mode, and see its batch under vmap.
 _convolution = Primitive("convolution")
-_convolution.def_impl(jax.jit(convolve, static_argnames=("stride", "padding", "turned", "precision")))
+_static = functools.partial(jax.jit, static_argnames=("stride", "padding", "turned", "precision"))
+_convolution.def_impl(_static(convolve))
 _convolution.def_abstract_eval(_result)
 mlir.register_lowering(_convolution, mlir.lower_fun(_general, multiple_results=False))
-mlir.register_lowering(_convolution, mlir.lower_fun(
-        jax.jit(_on_cpu, static_argnames=("stride", "padding", "turned", "precision"), inline=True), multiple_results=False
-    ), platform="cpu")
+# jitted, so that each shape is traced once and not for every program
+mlir.register_lowering(_convolution, mlir.lower_fun(_static(_on_cpu), multiple_results=False), platform="cpu")
 ad.defbilinear(_convolution, _by_x, _by_kernel)
 batching.primitive_batchers[_convolution] = _over_images
 

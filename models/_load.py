@@ -15,9 +15,9 @@ from jax.typing import DTypeLike
 
 from jaxplain.adapt import from_linen
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
-from jaxplain.models._registry import Published, architecture, names
+from jaxplain.models._registry import architecture, names
 from jaxplain.net import BoundNet, before, then
-from jaxplain.weights_convert import convert, fetched, find_set, imagenet, parameters, restore, sha256
+from jaxplain.weights_convert import Published, convert, fetched, find_set, imagenet, parameters, restore, sha256
 
 SIZES = range(1, 16_385)  # as of images
 
@@ -127,7 +127,7 @@ def _read(known, weights):
         hashing = beside.submit(sha256, path)
         params = convert(path, known.spec.name)
     digest = hashing.result()
-    spec = next((p.spec for p in known.published if digest.startswith(p.digest)), known.spec)
+    spec = next((known.spec_of(p) for p in known.published if digest.startswith(p.digest)), known.spec)
     return params, spec, Weights(path.name, digest)
 
 

@@ -1,7 +1,7 @@
 """A network with its weights, ready to explain photographs."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple, SupportsIndex
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxplain.models import _preprocess
 from jaxplain.models._categories import find_class
-from jaxplain.models._pipeline import batches, normalised
+from jaxplain.models._pipeline import Failed, batches, normalised
 from jaxplain.models._spec import Spec
 from jaxplain.net import Net
 from jaxplain.target import one_hot
@@ -86,9 +86,7 @@ class Model(NamedTuple):
         """The net's input for an image: normalise(pixels(image))."""
         return self.normalise(self.pixels(image))
 
-    def prepare_all(
-        self, images: Iterable[Any], *, failed: Callable[[Any, Exception], None] | None = None
-    ) -> Float[Array, "B S S 3"]:
+    def prepare_all(self, images: Iterable[Any], *, failed: Failed | None = None) -> Float[Array, "B S S 3"]:
         """The net's inputs for images, which are decoded in threads: each row is `prepare` of an image.
 
         An image that cannot be read raises its error, or is left out after failed(image, error).

@@ -10,60 +10,33 @@ from jaxplain.models._inception import inception_v3
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
 from jaxplain.models._vgg import vgg16
-from jaxplain.weights_convert import digest_in, find_network, published
-
-
-class Published(NamedTuple):
-    """A published set of weights: its name, the Spec that belongs to it, and its file.
-
-    The file's name ends with the first eight digits of its sha256. It is either at `url`, for `fetch`, or installed by
-    the package `package`.
-    """
-
-    name: str
-    spec: Spec
-    file: str
-    url: str | None = None
-    package: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """The beginning of the file's sha256."""
-        return digest_in(self.file)
+from jaxplain.weights_convert import Published, find_network, published
 
 
 class Architecture(NamedTuple):
     """What is known of a network before its weights are.
 
-    `module` makes the Linen module for a number of outputs, `classifier` names its last layer, and of its published
-    weights the first are the ones that are meant if nobody says otherwise.
+    `spec` is that of the first published weights, which are the ones that are meant if nobody says otherwise. `module`
+    makes the Linen module for a number of outputs, and `classifier` names its last layer.
     """
 
+    spec: Spec
     module: Callable[[int], nn.Module]
     classifier: str
     published: tuple[Published, ...]
 
-    @property
-    def spec(self) -> Spec:
-        """The Spec of the first published weights."""
-        return self.published[0].spec
+    def spec_of(self, published: Published) -> Spec:
+        """The Spec of one of the published sets of weights."""
+        return self.spec._replace(**published.preprocessing)
 
 
 def _architecture(
     name: str, module: Callable[[int], nn.Module], classifier: str, cam_layer: str, layers: tuple[str, ...]
 ) -> Architecture:
-    """The network with the Spec of each of its published sets, whose files are a table of `weights_convert`."""
-    sets = (
-        Published(
-            row.name,
-            Spec(name, **row.preprocessing, cam_layer=cam_layer, layers=layers),
-            row.file,
-            row.url,
-            row.package,
-        )
-        for row in published(name)
-    )
-    return Architecture(module, classifier, tuple(sets))
+    """The network with its published sets, whose files are a table of `weights_convert`."""
+    sets = published(name)
+    spec = Spec(name, **sets[0].preprocessing, cam_layer=cam_layer, layers=layers)
+    return Architecture(spec, module, classifier, sets)
 
 
 _ARCHITECTURES = (

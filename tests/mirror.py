@@ -109,15 +109,14 @@ def mirror(body: bytes) -> Iterator[Mirror]:
             thread.join()
 
 
-def publish(monkeypatch, body: bytes, url: str | None, name: str = "IMAGENET1K_V2") -> _registry.Published:
+def publish(monkeypatch, body: bytes, url: str | None, name: str = "IMAGENET1K_V2") -> _published.Published:
     """EfficientNet-Lite0 with a second published set, whose file is `body` at `url`; images are resized to 232."""
     first = _registry.architecture("efficientnet_lite0")
     file = f"lite0-{hashlib.sha256(body).hexdigest()[:8]}.pth"
     sets = _published.published("efficientnet_lite0")
     row = _published.Published(name, file, {**sets[0].preprocessing, "resize": 232}, url=url)
     monkeypatch.setitem(_published.PUBLISHED, "efficientnet_lite0", (*sets, row))
-    second = _registry.Published(name, first.spec._replace(resize=232), file, url=url)
-    changed = first._replace(published=(*first.published, second))
+    changed = first._replace(published=(*first.published, row))
     rows = tuple(changed if row is first else row for row in _registry._ARCHITECTURES)
     monkeypatch.setattr(_registry, "_ARCHITECTURES", rows)
-    return second
+    return row

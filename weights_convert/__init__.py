@@ -10,14 +10,14 @@ convolution and its BatchNorm are one scope with a kernel and a bias, under the 
 
 from jaxplain.weights_convert._convert import convert, parameters
 from jaxplain.weights_convert._fetch import cache_folder, fetch, fetched
-from jaxplain.weights_convert._published import digest_in, find_network, find_set, imagenet, published
+from jaxplain.weights_convert._published import Published, find_network, find_set, imagenet, published
 from jaxplain.weights_convert._state_dict import read_state_dict
 from jaxplain.weights_convert._store import restore, save, sha256, vacant
 
 __all__ = [
+    "Published",
     "cache_folder",
     "convert",
-    "digest_in",
     "fetch",
     "fetched",
     "find_network",

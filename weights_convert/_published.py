@@ -25,13 +25,8 @@ class Published(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The beginning of the file's sha256."""
-        return digest_in(self.file)
-
-
-def digest_in(file: str) -> str:
-    """The first eight digits of the sha256 of a published file, with which its name ends: name-digits.pth."""
-    return Path(file).stem.rpartition("-")[2]
+        """The first eight digits of the file's sha256, with which its name ends: name-digits.pth."""
+        return Path(self.file).stem.rpartition("-")[2]
 
 
 def _torchvision(name: str, file: str, **preprocessing: Any) -> Published:

@@ -7,7 +7,7 @@ from typer import Argument, Option, Typer
 
 from jaxplain import _types
 from jaxplain.cli.common import check_out, places, save, save_each
-from jaxplain.cli.errors import say_left_out
+from jaxplain.cli.errors import said_if
 from jaxplain.cli.options import Images, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
@@ -66,7 +66,7 @@ def fit_command(
         raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
     check_out(path.parent)
     loaded = load(model, weights)
-    options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed, **_reading(skip)}
+    options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed, "failed": said_if(skip)}
     with bars() as track:
         fitted = workflows.fit_concept(loaded, name, images, random, **options, track=track)
     with workflows.writing(path):
@@ -130,7 +130,7 @@ def global_command(
         raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
     loaded, fitted = _read(files, model, weights)
     check_out(out)
-    options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test, **_reading(skip)}
+    options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test, "failed": said_if(skip)}
     with bars() as track:
         found = global_concepts(loaded, folders[0], fitted, target, **options, track=track)
     save(found, out / f"concepts_{found.target}")
@@ -149,10 +149,6 @@ def _read(files, name, weights):
 
     fitted = [read(path) for path in dict.fromkeys(files)]
     return load(name or fitted[0].model, weights), fitted
-
-
-def _reading(skip) -> dict[str, Any]:
-    return {"skip_unreadable": skip, "left_out": say_left_out}
 
 
 def _show_fitted(fitted):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from jaxplain.cli.common import check_out, keep_photographs, save, stems
-from jaxplain.cli.errors import say_left_out
+from jaxplain.cli.errors import said_if
 from jaxplain.cli.options import Layer, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.progress import bars
 from jaxplain.similarity import POOLED
@@ -43,8 +43,6 @@ def retrieve(
     check_out(out)
     options: dict[str, Any] = {"layer": layer, "similarity": similarity, "top": top, "explain": explain}
     with bars() as track:
-        found = workflows.retrieve(loaded, query, gallery, **options, skip_unreadable=skip, track=track)
+        found = workflows.retrieve(loaded, query, gallery, **options, failed=said_if(skip), track=track)
     keep_photographs([query, *map(str, found.images)], [path])
-    for image, error in found.unreadable:
-        say_left_out(image, error)
     save(found, path)

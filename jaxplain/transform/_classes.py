@@ -55,7 +55,8 @@ def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
     Products are float32 unless `jax.default_matmul_precision` says otherwise: classes differ by less than an
     accelerator's default rounds away.
 
-    Raises ValueError for fewer than two classes, and for a target that is known and is not one class.
+    Raises ValueError for fewer than two classes, for a target that is known and is not one class, and, outside of jit,
+    for an explainer that is not linear.
     """
 
     @like(explain)
@@ -65,6 +66,7 @@ def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
         with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):  # pyright: ignore[reportAttributeAccessIssue] JAX has it
             _, by_target = jax.linearize(lambda t: explain(net, x, t, **options), jnp.zeros_like(target))
             own, largest, smallest = _sweep(by_target, target, chunk)
+            _check_linear(own, lambda: explain(net, x, target, **options))
         kept = jax.tree.map(lambda own, other: jnp.where(own > other, own, 0), own, largest)
         return kept, jax.tree.map(lambda own, other: jnp.where(own < other, own, 0), own, smallest)
 
@@ -83,6 +85,18 @@ def check_one_class(target: ArrayLike) -> None:
         one = jnp.sum(known != 0) == 1 and jnp.sum(known) == 1
     if not one:
         raise ValueError("The target is not one class, which is 1 and others 0: use one_hot(k, n).")
+
+
+def _check_linear(own, direct):
+    """Raises ValueError where the target's own result is known, and not the direct one, by more than rounding."""
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(own)):
+        return
+    for one, other in zip(jax.tree.leaves(own), jax.tree.leaves(direct()), strict=True):
+        if jnp.max(jnp.abs(one - other)) > 0.1 * jnp.max(jnp.abs(other)):  # NaN are not told here
+            raise ValueError(
+                "The explainer is not linear in the target, which is how classes are compared: give one that is, such "
+                "as gradient, and take absolute values or positive parts of what comes out."
+            )
 
 
 def _sweep(by_target, target, chunk):

@@ -12,10 +12,10 @@ from jaxplain._types import Explain, Rule, Test
 from jaxplain.concepts import Fitted, check_model, fingerprint, fit_images, read
 from jaxplain.explain import Attribution, Concept, concept_attribution, stack_concepts
 from jaxplain.methods import check_name
-from jaxplain.models import Model, Track, Weights, untracked
+from jaxplain.models import Failed, Model, Track, Weights, untracked
 from jaxplain.net import layers as net_layers
 from jaxplain.transform import at_layers
-from jaxplain.workflows._images import LeftOut, Reading, read_levels
+from jaxplain.workflows._images import Reading, read_levels
 from jaxplain.workflows._layers import checked_layer
 
 POINTS = 17  # of an integral's path at a time
@@ -64,8 +64,7 @@ def fit_concept(
     layers: Sequence[str] | None = None,
     nulls: int = 20,
     seed: int = 0,
-    skip_unreadable: bool = False,
-    left_out: LeftOut | None = None,
+    failed: Failed | None = None,
     track: Track = untracked,
 ) -> Fitted:
     """The concept that images show and random images do not, a direction (C,) at each layer, for `jaxplain.concepts`.
@@ -73,8 +72,8 @@ def fit_concept(
     The direction is the mean activation of the images less that of the random ones; beside it are as many `nulls`
     (nulls, C), fitted to random images alone, which later show what is more than chance. `images` and `random` are
     folders or sequences of images; `layers` is by default the one layer of class activation maps, and `seed` is that of
-    the choice of random images. Files that are no images are an error, unless they are skipped; then
-    left_out(image, error) is called for each. ValueError for a layer without positions, and as `fit_images` has it.
+    the choice of random images. Files that are no images are an error, or are left out, each after
+    failed(image, error). ValueError for a layer without positions, and as `fit_images` has it.
 
         dots = fit_concept(model, "dots", "textures/dots", "textures/random")
         jaxplain.concepts.save("dots.concept", dots)
@@ -82,7 +81,7 @@ def fit_concept(
     if nulls < 2:
         raise ValueError(f"nulls is {nulls}, expected a whole number from 2, such as 20; give a larger one.")
     layers = [checked_layer(model, layer) for layer in dict.fromkeys(layers or [model.spec.cam_layer])]
-    reading = Reading(skip_unreadable, left_out, track)
+    reading = Reading(failed, track)
     ours, theirs = (read_levels(some, model.spec, reading) for some in (images, random))
     return fit_images(name, model, ours, theirs, layers, nulls=nulls, seed=seed)
 

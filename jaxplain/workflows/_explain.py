@@ -12,7 +12,7 @@ import numpy as np
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import METHODS, Method, check_name, smoothed, with_options
-from jaxplain.models import Model, find_class, levels, normalised, open_image, probabilities
+from jaxplain.models import Failed, Model, find_class, levels, normalised, open_image, probabilities
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
@@ -59,7 +59,7 @@ def explain(
     num_segments: int | None = None,
     segmenter: Segmenter | None = None,
     reference: Any = None,
-    failed: Callable[[Any, Exception], None] | None = None,
+    failed: Failed | None = None,
     predicted: Callable[[Any, Explanation], None] | None = None,
     watch: Watch | None = None,
 ) -> Any:

@@ -1,7 +1,7 @@
 """Where concepts are seen in an image, and how much of each class's evidence they account for."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxplain._types import Rule, Test
 from jaxplain.explain import concept_map
-from jaxplain.models import Model, normalised, probabilities
+from jaxplain.models import Failed, Model, normalised, probabilities
 from jaxplain.render import Panel
 from jaxplain.target import one_hot
 from jaxplain.transform import over_classes
@@ -130,7 +130,7 @@ def explain_concepts(
     steps: int = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
-    failed: Callable[[Any, Exception], None] | None = None,
+    failed: Failed | None = None,
 ) -> Any:
     """Where layers see concepts in an image, maps (h, w), and what they count for in K classes, attributions (K,).
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxplain._types import Rule, Test
-from jaxplain.models import Model, Track, find_class, normalised, untracked
+from jaxplain.models import Failed, Model, Track, find_class, normalised, untracked
 from jaxplain.stats import interval
 from jaxplain.target import one_hot
 from jaxplain.transform import batched
@@ -27,7 +27,7 @@ from jaxplain.workflows._concepts import (
     class_name,
     stacked,
 )
-from jaxplain.workflows._images import LeftOut, Reading, image_name, images_in, read_batches
+from jaxplain.workflows._images import Reading, image_name, images_in, read_batches
 from jaxplain.workflows._result import Result, Table
 from jaxplain.workflows._running import computed
 
@@ -108,8 +108,7 @@ def global_concepts(
     steps: int = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
-    skip_unreadable: bool = False,
-    left_out: LeftOut | None = None,
+    failed: Failed | None = None,
     track: Track = untracked,
 ) -> GlobalConcepts:
     """What concepts count for in a class: the mean over N images of their attributions (N,), beside random concepts'.
@@ -121,7 +120,7 @@ def global_concepts(
     """
     provenance = checked(model, concepts, steps, rule, test)
     k = find_class(target, model.spec.categories)
-    reading = Reading(skip_unreadable, left_out, track)
+    reading = Reading(failed, track)
     files, predicted, attributions = _explained(model, provenance, images_in(images), k, reading)
     numbers = attributed(provenance, attributions)
     return GlobalConcepts(

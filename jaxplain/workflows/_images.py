@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxplain.models import Batch, Model, Spec, Track, batches, decoded, levels, normalised, open_image
+from jaxplain.models import Batch, Failed, Model, Spec, Track, batches, decoded, levels, normalised, open_image
 from jaxplain.workflows._running import computed
 
 if TYPE_CHECKING:
     from PIL import Image
-
-LeftOut = Callable[[Any, Exception], None]
 
 _READ_AT_ONCE = 32  # images
 _PREDICTED_AT_ONCE = 4  # photographs; as many again, or one for each thread, are decoded ahead
@@ -26,10 +24,9 @@ _NAMED = 5  # unreadable images of an error message
 
 
 class Reading(NamedTuple):
-    """How images are read: whether to leave out unreadable ones, who hears of each of them, and the progress."""
+    """How images are read: who hears of those that cannot be read and are left out, and who of the progress."""
 
-    skip_unreadable: bool
-    left_out: LeftOut | None
+    failed: Failed | None
     track: Track
 
 
@@ -99,7 +96,7 @@ def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
             yield from (photo if photo.error else next(predicted) for photo in part)
 
 
-def each(explain: Callable[[Photo], Any], photos: Iterable[Photo], failed: LeftOut | None) -> Iterator[Any]:
+def each(explain: Callable[[Photo], Any], photos: Iterable[Photo], failed: Failed | None) -> Iterator[Any]:
     """explain(photo) for each; an image whose ValueError or OSError it is is left out after failed(image, error)."""
     for photo in photos:
         try:
@@ -147,24 +144,24 @@ def image_name(image: Any) -> str:
 def read_batches(images: Sequence[Any], spec: Spec, size: int, reading: Reading, title: str) -> Iterator[Batch]:
     """The images in batches, as jaxplain.models.batches gives them, without those that cannot be read.
 
-    Unless these are to be skipped, the first of them ends the batches; the others are only tried to be read, and
-    a ValueError names them all.
+    Where nobody hears of these, the first of them ends the batches; the others are only tried to be read, and a
+    ValueError names them all, as it does where no image can be read.
     """
     failures, kept = [], 0
 
-    def failed(image: Any, error: Exception) -> None:
+    def keep(image: Any, error: Exception) -> None:
         failures.append((image, error))
 
-    with closing(batches(reading.track(images, title), spec, size, failed=failed)) as found:
+    with closing(batches(reading.track(images, title), spec, size, failed=keep)) as found:
         for batch in found:
             kept += len(batch.images)
-            if reading.skip_unreadable or not failures:
+            if reading.failed is not None or not failures:
                 yield batch
-    if failures and not (reading.skip_unreadable and kept):
+    if failures and (reading.failed is None or not kept):
         raise _unreadable(failures, len(images))
     for image, error in failures:
-        if reading.left_out is not None:
-            reading.left_out(image, error)
+        if reading.failed is not None:
+            reading.failed(image, error)
 
 
 def read_levels(images: Any, spec: Spec, reading: Reading) -> np.ndarray:
@@ -179,5 +176,5 @@ def _unreadable(failures, count):
     others = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
     return ValueError(
         f"{len(names)} of {count} files cannot be used as images, {', '.join(names[:_NAMED])}{others}: remove them, or "
-        f"leave them out with skip_unreadable (--skip-unreadable); of the first, {failures[0][1]}"
+        f"leave them out with failed (--skip-unreadable); of the first, {failures[0][1]}"
     )

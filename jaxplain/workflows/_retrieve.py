@@ -14,7 +14,7 @@ import numpy as np
 from jaxplain._types import PooledSimilarity
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import check_name
-from jaxplain.models import Model, Track, Weights, normalised, open_image, untracked
+from jaxplain.models import Failed, Model, Track, Weights, normalised, open_image, untracked
 from jaxplain.net import embedding, view
 from jaxplain.render import Panel
 from jaxplain.similarity import POOLED
@@ -46,7 +46,7 @@ class Retrieval(Result):
     """A gallery in the order of its similarity to a query.
 
     `images` are the N images of the gallery, best first, with their `similarities` (N,), and `matches` the first few
-    of them; `picture` (448, 448, 3) uint8 is what the network sees of the query. `unreadable` are the images that were
+    of them; `picture` (448, 448, 3) uint8 is what the network sees of the query. `failed` are the images that were
     left out, each with its error.
     """
 
@@ -59,7 +59,7 @@ class Retrieval(Result):
     images: tuple[Any, ...]
     similarities: np.ndarray
     matches: tuple[Match, ...]
-    unreadable: tuple[tuple[Any, Exception], ...] = ()
+    failed: tuple[tuple[Any, Exception], ...] = ()
 
     def __repr__(self) -> str:
         best = ", ".join(f"{file_name(image_name(match.image))} {match.similarity:.3g}" for match in self.matches)
@@ -102,7 +102,7 @@ class Retrieval(Result):
             "similarity": self.similarity,
             "gallery": len(names),
             "matches": [{"image": image_name(m.image), "similarity": m.similarity} for m in self.matches],
-            "unreadable": [{"image": image_name(image), "error": str(error)} for image, error in self.unreadable],
+            "failed": [{"image": image_name(image), "error": str(error)} for image, error in self.failed],
         }
         return {".csv": csv_writer(("rank", "image", "similarity"), rows), ".json": json_writer(record)}
 
@@ -116,7 +116,7 @@ def retrieve(
     similarity: PooledSimilarity = "cosine",
     top: int = 5,
     explain: bool = False,
-    skip_unreadable: bool = False,
+    failed: Failed | None = None,
     track: Track = untracked,
 ) -> Retrieval:
     """The images of a gallery by how similar they are to a query, most similar first.
@@ -125,7 +125,7 @@ def retrieve(
     jaxplain.similarity.POOLED; the layer is by default that of class activation maps. The gallery is a folder or a
     sequence of images, of which the query's own file is left out. With `explain` each of the `top` matches has its
     feature activation map, and the map of the same channels' weights on the query, both (h, w). Files that are no
-    images are an error, unless they are skipped.
+    images are an error, or are left out, each after failed(image, error).
 
         found = retrieve(load("efficientnet_lite0"), "sample:brick", ["sample:gravel", "sample:coffee"])
         found.matches[0].image                                                  # 'sample:gravel'
@@ -135,11 +135,17 @@ def retrieve(
         raise ValueError(f"top is {top}, expected a whole number from 1; give a larger one.")
     layer = checked_layer(model, layer)
     photo = open_image(query)
-    x, unreadable = model.prepare(photo), []
+    x, unreadable = model.prepare(photo), list[tuple[Any, Exception]]()
     others = [image for image in images_in(gallery) if not _same(image, query)]
     if not others:
         raise ValueError(f"{_gallery_name(gallery)} has no image but the query: add images to compare it with.")
-    reading = Reading(skip_unreadable, lambda *failure: unreadable.append(failure), track)
+
+    def leave_out(image: Any, error: Exception) -> None:
+        unreadable.append((image, error))
+        if failed is not None:
+            failed(image, error)
+
+    reading = Reading(None if failed is None else leave_out, track)
     reference = _embedded(model.net, x, layer)
     images, values = zip(*_compared(model, others, reference, layer, similarity, reading), strict=True)
     similarities = np.array(values)

@@ -15,7 +15,7 @@ import pytest
 from flax import linen as nn
 
 from jaxplain.models import Conv, Dense, GlobalMean, Relu, Spec, _registry, load
-from jaxplain.weights_convert import _convert
+from jaxplain.weights_convert import Published, _convert
 
 PROGRAM = Path(sys.executable).with_name("jaxplain")
 
@@ -96,7 +96,7 @@ class Net(nn.Module):
 def tiny(monkeypatch, tmp_path):
     """The folder of weights for a network "tiny", which is known until the test has ended."""
     spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")  # pyright: ignore[reportArgumentType]
-    known = _registry.Architecture(Net, "fc", (_registry.Published("NONE", spec, "tiny-0.pth"),))
+    known = _registry.Architecture(spec, Net, "fc", (Published("NONE", "tiny-0.pth", {}),))
     monkeypatch.setattr(_registry, "_ARCHITECTURES", (*_registry._ARCHITECTURES, known))
     shapes = {"conv": {"kernel": [3, 3, 3, 6], "bias": [6]}, "fc": {"kernel": [6, "classes"], "bias": ["classes"]}}
     networks = _convert.expected() | {"tiny": shapes}

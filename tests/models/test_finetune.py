@@ -15,7 +15,8 @@ from jaxplain.models import Examples, Model, Recipe, Spec, Weights, available, f
 from jaxplain.models._finetune import features, split, trunk
 from jaxplain.models._layers import Conv, Dense, GlobalMean, Relu
 from jaxplain.models._preprocess import sample
-from jaxplain.models._registry import Architecture, Published, architecture
+from jaxplain.models._registry import Architecture, architecture
+from jaxplain.weights_convert import Published
 
 module = importlib.import_module("jaxplain.models._finetune")
 
@@ -104,7 +105,7 @@ def small_model():
 @pytest.fixture
 def small(small_model, monkeypatch):
     """The model while its network is known by name."""
-    known = Architecture(Net, "fc", (Published("NONE", SPEC, "small-0.pth"),))
+    known = Architecture(SPEC, Net, "fc", (Published("NONE", "small-0.pth", {}),))
     monkeypatch.setattr(module, "architecture", lambda name: known)
     return small_model
 

@@ -35,7 +35,7 @@ def test_files_are_torchvisions(name, published):
 
 @each_set
 def test_specs_are_torchvisions_transforms(name, published):
-    spec, transform = published.spec, get_model_weights(name)[published.name].transforms()
+    spec, transform = architecture(name).spec_of(published), get_model_weights(name)[published.name].transforms()
     assert spec.name == name
     assert [spec.input_size] == transform.crop_size
     assert [spec.resize] == transform.resize_size
@@ -47,7 +47,7 @@ def test_specs_are_torchvisions_transforms(name, published):
 
 
 def test_the_two_sets_of_resnet50_differ_in_their_resize():
-    first, second = (published.spec for published in architecture("resnet50").published)
+    first, second = map(architecture("resnet50").spec_of, architecture("resnet50").published)
     assert (first.resize, second.resize) == (256, 232)
     assert second._replace(resize=256) == first
-    assert architecture("resnet50").spec is first
+    assert architecture("resnet50").spec == first

@@ -159,6 +159,22 @@ def test_any_linear_explainer_with_its_options(transform, explain, options):
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("explain", "options"),
+    [
+        (jp.saliency, {}),
+        (jp.negative_saliency, {}),
+        (jp.layer_cam, {"layer": ("stem", "side")}),
+        (jp.smooth(jp.saliency, samples=2, sigma=0.1), {"key": KEY}),
+    ],
+    ids=["saliency", "negative_saliency", "layer_cam", "smooth"],
+)
+def test_an_explainer_that_is_not_linear_raises(transform, explain, options):
+    with pytest.raises(ValueError, match="not linear in the target"):
+        transform(explain)(NET, X, jp.one_hot(1, N), **options)
+
+
+@BOTH
 def test_over_classes_and_images(transform):
     explain, targets = transform(jp.gradient, chunk=2), jnp.eye(N)[jnp.array([3, 0])]
     expected = jnp.stack([explain(NET, X, target) for target in targets])

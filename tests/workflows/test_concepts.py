@@ -92,13 +92,11 @@ def test_images_that_cannot_be_read(model, random, tmp_path):
     with pytest.raises(ValueError, match=r"2 of 5 files cannot be used as images, \S+a.png, \S+b.png: .*There is no"):
         workflows.fit_concept(model, "red", given, random)
     left_out = []
-    fitted = workflows.fit_concept(
-        model, "red", given, random, skip_unreadable=True, left_out=lambda image, error: left_out.append(image)
-    )
+    fitted = workflows.fit_concept(model, "red", given, random, failed=lambda image, error: left_out.append(image))
     assert left_out == given[3:]
     assert fitted.images == 3
     with pytest.raises(ValueError, match="1 of 1 files cannot be used"):
-        workflows.fit_concept(model, "red", given[4:], random, skip_unreadable=True)
+        workflows.fit_concept(model, "red", given[4:], random, failed=lambda *_: None)
     with pytest.raises(ValueError, match="There are no images"):
         workflows.fit_concept(model, "red", [], random)
 

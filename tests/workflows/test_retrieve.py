@@ -44,8 +44,8 @@ def test_unreadable_images_are_refused_or_kept_apart(model, photos, tmp_path):
     broken.write_text("no image")
     with pytest.raises(ValueError, match="1 of 5 files cannot be used as images"):
         retrieve(model, photos[0], [*photos[1:], broken])
-    found = retrieve(model, photos[0], [*photos[1:], broken], skip_unreadable=True)
-    assert [image for image, _ in found.unreadable] == [broken]
+    found = retrieve(model, photos[0], [*photos[1:], broken], failed=lambda *_: None)
+    assert [image for image, _ in found.failed] == [broken]
     assert len(found.images) == 4
 
 
