@@ -19,6 +19,8 @@ from jaxplain import explain as explainers
 from jaxplain._types import Net
 from jaxplain.transform import smooth
 
+__all__ = ["METHODS", "Method", "check_name", "method", "named", "random", "smoothed", "with_options"]
+
 Need = Literal["layer", "segments", "key"]
 Output = Literal["layer", "pixels", "channels", "segments"]
 Target = Literal["any", "class", "reference", "none"]

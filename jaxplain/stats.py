@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 
 from jaxplain._types import Test
 
+__all__ = ["Interval", "bootstrap_interval", "compare", "holm", "interval", "null_band"]
+
 Numbers = np.ndarray | np.float64
 
 _ARRANGEMENTS = 10_000  # of labels, in a permutation test

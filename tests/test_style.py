@@ -10,14 +10,15 @@ import pytest
 from table import TABLE
 
 import jaxplain as jp
-from jaxplain import concepts, metrics, similarity, transform
+from jaxplain import concepts, methods, metrics, similarity, stats, transform, workflows
 
 PACKAGE = Path(__file__).parents[1] / "jaxplain"
 CORE = ("net", "target", "similarity", "transform/*", "methods", "postprocess", "segment", "metrics/*", "explain/*")
-MODULES = (jp, concepts, metrics, similarity, transform)
+MODULES = (jp, concepts, methods, metrics, similarity, stats, transform, workflows)
+HOST = ("jaxplain.concepts.", "jaxplain.stats.", "jaxplain.workflows.")
 PUBLIC = {f"{m.__name__}.{name}": getattr(m, name) for m in MODULES for name in m.__all__}
 FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
-ON_DEVICE = [name for name in FUNCTIONS if not name.startswith("jaxplain.concepts.")]  # others draw on the host
+ON_DEVICE = [name for name in FUNCTIONS if not name.startswith(HOST)]  # others draw on the host
 EXPLAINERS = {row.explain.__name__: row.explain for row in TABLE if row.explain in FUNCTIONS.values()}
 MEASURES = {name: f for name, f in FUNCTIONS.items() if name.startswith("jaxplain.metrics.")}
 TRANSFORMED = {
