@@ -1,7 +1,7 @@
 """Strict mode for all tests: eight host devices, no silent rank promotion, shapes checked when functions return.
 
 Products are float32 on accelerators too, whose own defaults have fewer digits. What is compiled is kept in memory until
-the end of a module, and on disk until the end of the process, for it and for the programs that it starts.
+the end of a module, and on disk until the end of the run, for all of its processes and the programs that they start.
 """
 
 import atexit
@@ -15,13 +15,11 @@ from importlib.metadata import version
 flags = ["--xla_force_host_platform_device_count=8", "--xla_cpu_parallel_codegen_split_count=1"]
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):  # which ends at a flag that it does not know
     flags.append("--xla_cpu_use_fusion_emitters=false")
-os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
-compiled = tempfile.mkdtemp(
-    prefix="compiled-"
-)  # one for each process: JAX writes it in place, and reads what is half-written
-atexit.register(shutil.rmtree, compiled, ignore_errors=True)
-os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has what the process has that started it
+    os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")])
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 from jaxtyping import install_import_hook
 
@@ -37,10 +35,27 @@ jax.config.update("jax_default_matmul_precision", "highest")
 # Modules that compute for so long that optimised code pays, or whose subject is what XLA makes of a program.
 OPTIMISED = ("test_readme", "test_files", "test_target")
 
+# Files that take minutes are first in line where each goes to a process of its own (--dist loadfile).
+LONG = (
+    "test_readme",
+    "test_maps",
+    "test_explain",
+    "test_networks",
+    "test_signed_saliency",
+    "test_layers",
+    "test_concept",
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_quickly_and_freed(request):
-    jax.config.update("jax_disable_most_optimizations", request.path.stem not in OPTIMISED)
+    quickly = request.path.stem not in OPTIMISED
+    jax.config.update("jax_disable_most_optimizations", quickly)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))  # for programs
     yield
     jax.clear_caches()
     gc.collect()

@@ -13,8 +13,8 @@ from parity.torch_nets import same_kinks, twins, with_relus
 import jaxplain as jp
 
 # each image is explained for another class: random networks agree on one for all
-CLASSES = IMAGES = 10
-SIDE, TOLERANCE = 96, 1e-4
+CLASSES = IMAGES = 8
+SIDE, TOLERANCE = 64, 1e-4
 # the share of an image's largest gradient that a class may be apart from its nearest rival for rounding to decide
 NEAR = 1e-5
 MAPS = ("saliency", "positive_saliency", "negative_saliency", "active_saliency", "inactive_saliency")
