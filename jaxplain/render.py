@@ -144,10 +144,12 @@ def figure(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = max(map(len, rows))
     size = (_SIDE * columns, (_SIDE + 0.5) * len(rows) + 0.3 * bool(title))
-    sheet = Figure(figsize=size, layout="constrained", dpi=130)
+    layout = ConstrainedLayoutEngine()
+    sheet = Figure(figsize=size, layout=layout, dpi=130)
     canvas = FigureCanvasAgg(sheet)
     if title:
         sheet.suptitle(title, fontsize=9, parse_math=False)
@@ -155,7 +157,7 @@ def figure(
     for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
         _draw(sheet, axes, panel)
     for _ in range(2):  # the first pass moves the axes, the second makes room for what moved with them
-        sheet.get_layout_engine().execute(sheet)
+        layout.execute(sheet)
     sheet.set_layout_engine("none")  # the layout is made once: a second one, for the file, would differ by pixels
     canvas.draw()
     if path is not None:

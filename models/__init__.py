@@ -10,7 +10,7 @@ from jaxplain.models._finetune import Examples, Recipe, Tuned, checked_recipe, f
 from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
 from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
-from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights, probabilities
+from jaxplain.models._model import Model, Prediction, Weights, probabilities
 from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, architecture
@@ -20,7 +20,6 @@ from jaxplain.models._training import Track, Trained, cross_entropy, train, untr
 from jaxplain.models._vgg import vgg16
 
 __all__ = [
-    "PREPROCESSING_FIELDS",
     "Architecture",
     "Batch",
     "Conv",

@@ -145,12 +145,12 @@ def _over_images(operands, axes, **how):
 
 # A primitive of its own, because it has to be linear in x for forward and reverse mode, and see its batch under vmap.
 _convolution = Primitive("convolution")
-_static = functools.partial(jax.jit, static_argnames=("stride", "padding", "turned", "precision"))
-_convolution.def_impl(_static(convolve))
+_jitted = functools.partial(jax.jit, static_argnames=("stride", "padding", "turned", "precision"))
+_convolution.def_impl(_jitted(convolve))
 _convolution.def_abstract_eval(_result)
 mlir.register_lowering(_convolution, mlir.lower_fun(_general, multiple_results=False))
 # jitted, so that each shape is traced once and not for every program
-mlir.register_lowering(_convolution, mlir.lower_fun(_static(_on_cpu), multiple_results=False), platform="cpu")
+mlir.register_lowering(_convolution, mlir.lower_fun(_jitted(_on_cpu), multiple_results=False), platform="cpu")
 ad.defbilinear(_convolution, _by_x, _by_kernel)
 batching.primitive_batchers[_convolution] = _over_images
 
@@ -159,7 +159,7 @@ batching.primitive_batchers[_convolution] = _over_images
 def depthwise(x: Array, kernel: Array, stride: int, padding: Sides) -> Array:
     """Each channel of (B, H, W, C) with its own window of (kh, kw, 1, C), as a sum of shifted products."""
     (images, *_, channels), (rows, columns) = x.shape, kernel.shape[:2]
-    x, taps = _pad(x, padding), kernel.reshape(-1, 1, 1, channels)
+    x, taps = _pad(x, padding), kernel.reshape(rows * columns, 1, 1, channels)
     h, w = ((x.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in (0, 1))
 
     def product(i, j):

@@ -31,7 +31,10 @@ def _he_normal(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float3
 
 
 def parameter(module: nn.Module, name: str, draw: Callable[..., Array], shape: tuple[int, ...]) -> Array:
-    """The module's parameter of that name and shape; Linen, which traces `draw` to compare shapes, if it has none."""
+    """The module's parameter, if there is one of that shape; otherwise Linen's `param`, which draws it or raises.
+
+    Linen alone would trace `draw` in every call, to compare shapes.
+    """
     found = module.get_variable("params", name)
     return found if np.shape(found) == shape else module.param(name, draw, shape)
 
@@ -39,7 +42,7 @@ def parameter(module: nn.Module, name: str, draw: Callable[..., Array], shape: t
 class Conv(nn.Module):
     """Convolution with bias: (B, H, W, C) to (B, h, w, features). `groups` is 1, or C for a depthwise convolution.
 
-    `before_bias` is applied to the convolution before its bias is added.
+    `before_bias`, a pure function, is applied to the convolution before its bias is added.
     """
 
     features: int

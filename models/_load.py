@@ -17,7 +17,7 @@ from jaxplain.adapt import from_linen
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
 from jaxplain.models._registry import architecture, names
 from jaxplain.net import BoundNet, before, then
-from jaxplain.weights_convert import Published, convert, fetched, find_set, imagenet, parameters, restore, sha256
+from jaxplain.weights_convert import Published, convert, fetched, find_set, imagenet, parameter_shapes, restore, sha256
 
 SIZES = range(1, 16_385)  # as of images
 
@@ -85,7 +85,7 @@ def way_to(name: str, published: Published) -> str:
 
 def outline(name: str, outputs: int = 1000) -> BoundNet:
     """The network without weights: its leaves are shapes, for `jax.eval_shape` and for `jaxplain.layers`."""
-    return from_linen(architecture(name).module(outputs), {"params": parameters(name, outputs)})
+    return from_linen(architecture(name).module(outputs), {"params": parameter_shapes(name, outputs)})
 
 
 def _random(known, key):
@@ -97,7 +97,7 @@ def _random(known, key):
             return np.zeros(shape, np.float32)
         return draw.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / math.prod(shape[:-1])))
 
-    return jax.tree.map(lambda s: leaf(s.shape), parameters(known.spec.name))
+    return jax.tree.map(lambda s: leaf(s.shape), parameter_shapes(known.spec.name))
 
 
 def _in_dtype(module, params, dtype):
@@ -178,7 +178,7 @@ def _check_parameters(known, params, folder):
     """Raises ValueError listing what a folder's parameters lack, have too much, in another shape, or not finite."""
     given = _shapes(params)
     (outputs,) = given.get(f"{known.classifier.replace('.', '/')}/bias", ())[:1] or (1000,)
-    expected = _shapes(parameters(known.spec.name, outputs))
+    expected = _shapes(parameter_shapes(known.spec.name, outputs))
     problems = [
         f"{name} is {given.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
         for name in sorted(given.keys() | expected.keys())

@@ -1,4 +1,7 @@
-"""The networks by name: a new one is a row here, beside its file and its tables in `weights_convert`."""
+"""The networks by name: a new one is a row here, beside its file and its tables in `weights_convert`.
+
+Of these `expected.json` is written by `python tests/weights_convert/test_expected.py`.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple

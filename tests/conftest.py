@@ -2,6 +2,7 @@
 
 Products are float32 on accelerators too, whose own defaults have fewer digits. What is compiled is kept in memory until
 the end of a module, and on disk until the end of the run, for all of its processes and the programs that they start.
+Both compile quickly: only the modules in OPTIMISED, of which one runs the README, have the code that users have.
 """
 
 import atexit
@@ -12,7 +13,11 @@ import tempfile
 from importlib.metadata import version
 
 # Code that XLA makes in half the time; what the environment says goes last, and so holds.
-flags = ["--xla_force_host_platform_device_count=8", "--xla_cpu_parallel_codegen_split_count=1"]
+flags = [
+    "--xla_force_host_platform_device_count=8",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_backend_optimization_level=1",
+]
 if tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 12):  # which ends at a flag that it does not know
     flags.append("--xla_cpu_use_fusion_emitters=false")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has what the process has that started it

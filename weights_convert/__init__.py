@@ -8,7 +8,7 @@ convolutions are HWIO (a depthwise one is (h, w, 1, C)), of dense layers (in, ou
 convolution and its BatchNorm are one scope with a kernel and a bias, under the BatchNorm's name.
 """
 
-from jaxplain.weights_convert._convert import convert, parameters
+from jaxplain.weights_convert._convert import convert, parameter_shapes
 from jaxplain.weights_convert._fetch import cache_folder, fetch, fetched
 from jaxplain.weights_convert._published import Published, find_network, find_set, imagenet, published
 from jaxplain.weights_convert._state_dict import read_state_dict
@@ -23,7 +23,7 @@ __all__ = [
     "find_network",
     "find_set",
     "imagenet",
-    "parameters",
+    "parameter_shapes",
     "published",
     "read_state_dict",
     "restore",

@@ -30,25 +30,25 @@ def convert(source: Any, model: str) -> dict[str, Any]:
     taken off. The number of classes is that of its classifier. ValueError lists every entry that is missing,
     unexpected, matched twice, of the wrong shape, no floats or not finite.
     """
-    table, shapes = find_network(model, TABLES), expected()[model]
+    table, shapes = find_network(model, TABLES), expected_shapes()[model]
     state_dict = without_prefix(read_state_dict(source), table)
     try:
-        return assemble(state_dict, table, parameters(model, _classes(state_dict, table, shapes)))
+        return assemble(state_dict, table, parameter_shapes(model, _classes(state_dict, table, shapes)))
     except ValueError as error:
         raise ValueError(f"{_named(source)} does not fit {model}: {error}") from error
 
 
-def parameters(model: str, classes: int = DEFAULT_CLASSES) -> dict[str, Any]:
+def parameter_shapes(model: str, classes: int = DEFAULT_CLASSES) -> dict[str, Any]:
     """What `convert` gives for a network with that many classes, as shapes: a nested dict of jax.ShapeDtypeStruct."""
 
     def leaf(shape: list[int | str]) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(tuple(classes if size == CLASSES else int(size) for size in shape), np.float32)
 
-    scopes = find_network(model, expected())
+    scopes = find_network(model, expected_shapes())
     return nested({scope: {name: leaf(shape) for name, shape in leaves.items()} for scope, leaves in scopes.items()})
 
 
-def expected() -> dict[str, Shapes]:
+def expected_shapes() -> dict[str, Shapes]:
     """The shapes of each network's parameters, by scope and leaf."""
     return json.loads((files("jaxplain.weights_convert") / "expected.json").read_text(encoding="utf-8"))
 

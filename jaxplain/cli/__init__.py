@@ -53,6 +53,8 @@ def jaxplain(
 
 def main() -> None:
     """The program: `run`, and then its end, which does not wait for a computation that was interrupted."""
+    if not gc.get_freeze_count():  # looking through what is imported for garbage takes a tenth of a short command
+        gc.freeze()
     try:
         run()
     except SystemExit as end:
@@ -64,7 +66,6 @@ def main() -> None:
 
 def run() -> NoReturn:
     """Runs the command line, with compiled functions kept in the user's cache folder from one run to the next."""
-    gc.freeze()  # what is imported stays: looking through it for garbage takes a tenth of a short command
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error
     signal.signal(signal.SIGTERM, _terminated)

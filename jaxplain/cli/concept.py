@@ -7,7 +7,7 @@ from typer import Argument, Option, Typer
 
 from jaxplain import _types
 from jaxplain.cli.common import check_out, places, save, save_each
-from jaxplain.cli.errors import said_if
+from jaxplain.cli.errors import say_left_out
 from jaxplain.cli.options import Images, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
@@ -66,7 +66,7 @@ def fit_command(
         raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
     check_out(path.parent)
     loaded = load(model, weights)
-    options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed, "failed": said_if(skip)}
+    options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed, "failed": say_left_out if skip else None}
     with bars() as track:
         fitted = workflows.fit_concept(loaded, name, images, random, **options, track=track)
     with workflows.writing(path):
@@ -101,7 +101,7 @@ def explain(
     options: dict[str, Any] = {"targets": target, "steps": steps, "rule": rule, "test": test}
     save_each(
         places(images, out, "_concepts"),
-        lambda few, failed, _: explain_concepts(loaded, few, fitted, **options, failed=failed),
+        lambda few, failed, watch: explain_concepts(loaded, few, fitted, **options, failed=failed, watch=watch),
     )
 
 
@@ -130,7 +130,7 @@ def global_command(
         raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
     loaded, fitted = _read(files, model, weights)
     check_out(out)
-    options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test, "failed": said_if(skip)}
+    options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test, "failed": say_left_out if skip else None}
     with bars() as track:
         found = global_concepts(loaded, folders[0], fitted, target, **options, track=track)
     save(found, out / f"concepts_{found.target}")

@@ -1,7 +1,7 @@
 """How the command line says what is wrong; errors that reach `main` are told by it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import typer
 
@@ -11,9 +11,9 @@ def say(message: object) -> None:
     print(f"jaxplain: {' '.join(str(message).splitlines())}", file=sys.stderr)
 
 
-def said_if(skip: bool) -> Callable[[object, Exception], None] | None:
-    """What says that an image is left out, and why; None where none may be."""
-    return (lambda image, error: say(f"left out: {_named(image, error)}")) if skip else None
+def say_left_out(image: object, error: Exception) -> None:
+    """Says that an image is left out, and why."""
+    say(f"left out: {_named(image, error)}")
 
 
 def report(failures: Sequence[tuple[object, Exception]], count: int, done: str) -> None:

@@ -8,15 +8,15 @@ def models() -> None:
     import jax
 
     from jaxplain.models import architecture, available, on_this_machine
-    from jaxplain.weights_convert import parameters
+    from jaxplain.weights_convert import parameter_shapes
 
     def rows(name):
         side = architecture(name).spec.input_size
-        count = sum(leaf.size for leaf in jax.tree.leaves(parameters(name)))
+        count = sum(leaf.size for leaf in jax.tree.leaves(parameter_shapes(name)))
         for published in architecture(name).published:
             here = "no" if on_this_machine(name, published) is None else "yes"
             yield name, f"{side} x {side}", f"{count / 1e6:.1f} M", published.name, here
 
     listed = [row for name in available() for row in rows(name)]
-    show(None, ("model", "input", "parameters", "weights", "here"), listed)
+    show(None, ("model", "input", "parameter_shapes", "weights", "here"), listed)
     print("`jaxplain fetch MODEL` gets what is not here, and `--weights NAME` one set among several.", flush=True)

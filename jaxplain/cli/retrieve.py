@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from jaxplain.cli.common import check_out, keep_photographs, save, stems
-from jaxplain.cli.errors import said_if
+from jaxplain.cli.errors import say_left_out
 from jaxplain.cli.options import Layer, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.progress import bars
 from jaxplain.similarity import POOLED
@@ -42,7 +42,8 @@ def retrieve(
     loaded = load(model, weights)
     check_out(out)
     options: dict[str, Any] = {"layer": layer, "similarity": similarity, "top": top, "explain": explain}
+    options["failed"] = say_left_out if skip else None
     with bars() as track:
-        found = workflows.retrieve(loaded, query, gallery, **options, failed=said_if(skip), track=track)
+        found = workflows.retrieve(loaded, query, gallery, **options, track=track)
     keep_photographs([query, *map(str, found.images)], [path])
     save(found, path)

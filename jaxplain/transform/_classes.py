@@ -24,7 +24,8 @@ from jaxplain.transform._signature import like
 def active(explain: Explain, *, chunk: int = 16) -> Explain:
     """Keeps what is larger for the target than for every other class, element by element; else 0. Same shape.
 
-    The result is called like `explain`, which has to be linear in the target; ties are dropped.
+    The result is called like `explain`, which has to be linear in the target; ties are dropped. Errors are those of
+    active_and_inactive.
 
         active(gradient)(net, x, one_hot(281, 1000))
     """
@@ -39,7 +40,8 @@ def active(explain: Explain, *, chunk: int = 16) -> Explain:
 def inactive(explain: Explain, *, chunk: int = 16) -> Explain:
     """Keeps what is smaller for the target than for every other class, element by element; else 0. Same shape.
 
-    The result is called like `explain`, which has to be linear in the target; ties are dropped.
+    The result is called like `explain`, which has to be linear in the target; ties are dropped. Errors are those of
+    active_and_inactive.
     """
 
     @like(explain)
@@ -55,8 +57,8 @@ def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
     Products are float32 unless `jax.default_matmul_precision` says otherwise: classes differ by less than an
     accelerator's default rounds away.
 
-    Raises ValueError for fewer than two classes, for a target that is known and is not one class, and, outside of jit,
-    for an explainer that is not linear.
+    Raises ValueError for fewer than two classes, and, where values are known, so not under jit, vmap or grad, for a
+    target that is not one class and for an explainer that is not linear.
     """
 
     @like(explain)
@@ -88,7 +90,7 @@ def check_one_class(target: ArrayLike) -> None:
 
 
 def _check_linear(own, direct):
-    """Raises ValueError where the target's own result is known, and not the direct one, by more than rounding."""
+    """Raises ValueError where the target's own result is known, and a tenth or more away from the direct one."""
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(own)):
         return
     for one, other in zip(jax.tree.leaves(own), jax.tree.leaves(direct()), strict=True):

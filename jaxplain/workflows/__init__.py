@@ -7,7 +7,7 @@ from jaxplain.workflows._concepts import fit_concept
 from jaxplain.workflows._convert import convert
 from jaxplain.workflows._evaluate import evaluate
 from jaxplain.workflows._evaluation import Evaluation, Outcome, Summary
-from jaxplain.workflows._explain import Watch, explain
+from jaxplain.workflows._explain import explain
 from jaxplain.workflows._explain_concepts import ConceptExplanation, explain_concepts
 from jaxplain.workflows._explanation import Explanation
 from jaxplain.workflows._files import writing
@@ -17,6 +17,7 @@ from jaxplain.workflows._measures import MEASURES
 from jaxplain.workflows._recorded import Recorded, recorded
 from jaxplain.workflows._result import Table
 from jaxplain.workflows._retrieve import Match, Retrieval, retrieve
+from jaxplain.workflows._running import Watch
 from jaxplain.workflows._samples import Samples, samples
 
 __all__ = [

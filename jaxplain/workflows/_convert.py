@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxplain.models import PREPROCESSING_FIELDS, Model, load, published_set
+from jaxplain.models import Model, load, published_set
 
 LONGEST = 1024**2  # bytes of a file of class names
 
@@ -28,8 +28,7 @@ def convert(
     model = load(name, weights, None if categories is None else _names(Path(categories)))
     if preprocessing is None:
         return model
-    spec = published_set(name, preprocessing).spec
-    return model._replace(spec=model.spec._replace(**{field: getattr(spec, field) for field in PREPROCESSING_FIELDS}))
+    return model._replace(spec=model.spec._replace(**published_set(name, preprocessing).preprocessing))
 
 
 def _names(path):

@@ -20,11 +20,9 @@ from jaxplain.workflows._explanation import Explanation, Reference
 from jaxplain.workflows._images import as_given, each, image_name, photos
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
-from jaxplain.workflows._running import computed, reporting
+from jaxplain.workflows._running import Watch, computed, reporting
 from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
 from jaxplain.workflows._targets import class_indices
-
-Watch = Callable[[str, int, int], None]
 
 LONG = 200  # passes from which on a method tells how far it is
 NOISE = 0.15  # of smoothing, as a share of the range of pixels

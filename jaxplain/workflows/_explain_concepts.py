@@ -38,7 +38,7 @@ from jaxplain.workflows._concepts import (
 from jaxplain.workflows._files import file_name
 from jaxplain.workflows._images import as_given, each, image_name, photos
 from jaxplain.workflows._result import Result, Table
-from jaxplain.workflows._running import computed
+from jaxplain.workflows._running import Watch, computed, reporting
 from jaxplain.workflows._targets import class_indices
 
 CLASSES = 3  # that are explained where none is named
@@ -131,6 +131,7 @@ def explain_concepts(
     rule: Rule = "trapezoid",
     test: Test = "welch",
     failed: Failed | None = None,
+    watch: Watch | None = None,
 ) -> Any:
     """Where layers see concepts in an image, maps (h, w), and what they count for in K classes, attributions (K,).
 
@@ -139,21 +140,25 @@ def explain_concepts(
     its files; `targets` are names or indices of classes, by default the three with the largest outputs. `steps` and
     `rule` are those of the integral over the path from zero activations, and `test` compares with random concepts.
     ValueError for concepts of another model. An image that cannot be explained raises its ValueError or OSError, or is
-    left out after failed(image, error).
+    left out after failed(image, error). `watch("concepts", done, of)` gets the parts of the integral.
 
         explain_concepts(model, "sample:coins", ["dots.concept"], targets="bubble").save("out/coins")
     """
     provenance = checked(model, concepts, steps, rule, test)
     chosen = None if targets is None else class_indices(targets, model.spec.categories)
-    explain = functools.partial(_explain, model, provenance, stacked(provenance), chosen)
+    if watch is None:
+        run = functools.partial(computed, functools.partial(_compiled, provenance.integral))
+    else:
+        compute = functools.partial(_maps_and_attributions, provenance.integral)
+        run = reporting(jax.jit(compute), functools.partial(watch, "concepts"))
+    explain = functools.partial(_explain, model, provenance, run, stacked(provenance), chosen)
     return as_given(images, lambda images: each(explain, photos(model, images), failed))
 
 
-def _explain(model, provenance, concepts, targets, photo):
+def _explain(model, provenance, run, concepts, targets, photo):
     classes = targets or tuple(int(k) for k in np.argsort(-photo.outputs, kind="stable")[:CLASSES])
     covectors = one_hot(np.array(classes), len(photo.outputs))
-    inputs = model.net, model.normalise, photo.levels[None], covectors, *concepts
-    maps, attributions = computed(functools.partial(_maps_and_attributions, integral=provenance.integral), *inputs)
+    maps, attributions = run(model.net, model.normalise, photo.levels[None], covectors, *concepts)
     numbers = attributed(provenance, attributions)
     return ConceptExplanation(
         image=image_name(photo.image),
@@ -169,12 +174,14 @@ def _explain(model, provenance, concepts, targets, photo):
     )
 
 
-@functools.partial(jax.jit, static_argnames="integral")
-def _maps_and_attributions(net, normalise, levels, targets, own, everything, *, integral):
+def _maps_and_attributions(integral, net, normalise, levels, targets, own, everything):
     """Maps {layer: (k, h, w)} of concepts, and the Attribution {layer: (K, k + m)} of these and of null concepts."""
     (x,) = normalised(normalise, levels)
     maps = {layer: concept_map(net, x, layer=layer, concept=own[layer]) for layer in integral.layers}
     return maps, over_classes(attribution(integral))(net, x, targets, concepts=everything)
+
+
+_compiled = jax.jit(_maps_and_attributions, static_argnums=0)
 
 
 def _rows(provenance, classes, values, nulls):

@@ -24,7 +24,7 @@ _NAMED = 5  # unreadable images of an error message
 
 
 class Reading(NamedTuple):
-    """How images are read: who hears of those that cannot be read and are left out, and who of the progress."""
+    """How images are read: failed(image, error) for each that is left out, None where none may be; the progress."""
 
     failed: Failed | None
     track: Track
@@ -144,7 +144,7 @@ def image_name(image: Any) -> str:
 def read_batches(images: Sequence[Any], spec: Spec, size: int, reading: Reading, title: str) -> Iterator[Batch]:
     """The images in batches, as jaxplain.models.batches gives them, without those that cannot be read.
 
-    Where nobody hears of these, the first of them ends the batches; the others are only tried to be read, and a
+    Where none may be left out, the first of them ends the batches; the others are only tried to be read, and a
     ValueError names them all, as it does where no image can be read.
     """
     failures, kept = [], 0
@@ -158,7 +158,7 @@ def read_batches(images: Sequence[Any], spec: Spec, size: int, reading: Reading,
             if reading.failed is not None or not failures:
                 yield batch
     if failures and (reading.failed is None or not kept):
-        raise _unreadable(failures, len(images))
+        raise _unreadable(failures, len(images), reading.failed is None)
     for image, error in failures:
         if reading.failed is not None:
             reading.failed(image, error)
@@ -171,10 +171,11 @@ def read_levels(images: Any, spec: Spec, reading: Reading) -> np.ndarray:
     return np.concatenate([batch.levels[: len(batch.images)] for batch in found])
 
 
-def _unreadable(failures, count):
+def _unreadable(failures, count, all_wanted):
     names = [image_name(image) for image, _ in failures]
     others = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    leave = "remove them, or give failed=, which is called for each that is left out (--skip-unreadable)"
     return ValueError(
-        f"{len(names)} of {count} files cannot be used as images, {', '.join(names[:_NAMED])}{others}: remove them, or "
-        f"leave them out with failed (--skip-unreadable); of the first, {failures[0][1]}"
+        f"{len(names)} of {count} files cannot be used as images, {', '.join(names[:_NAMED])}{others}: "
+        f"{leave if all_wanted else 'give others'}; of the first, {failures[0][1]}"
     )

@@ -14,6 +14,8 @@ import numpy as np
 
 from jaxplain._loops import watched
 
+Watch = Callable[[str, int, int], None]  # of a title, and how many parts are done of how many
+
 
 def computed(f: Callable[..., Any], *args: Any) -> Any:
     """f(*args) of a jitted function, as numpy arrays.

@@ -99,7 +99,7 @@ def tiny(monkeypatch, tmp_path):
     known = _registry.Architecture(spec, Net, "fc", (Published("NONE", "tiny-0.pth", {}),))
     monkeypatch.setattr(_registry, "_ARCHITECTURES", (*_registry._ARCHITECTURES, known))
     shapes = {"conv": {"kernel": [3, 3, 3, 6], "bias": [6]}, "fc": {"kernel": [6, "classes"], "bias": ["classes"]}}
-    networks = _convert.expected() | {"tiny": shapes}
-    monkeypatch.setattr(_convert, "expected", lambda: networks)
+    networks = _convert.expected_shapes() | {"tiny": shapes}
+    monkeypatch.setattr(_convert, "expected_shapes", lambda: networks)
     load("tiny", jax.random.key(0)).save(tmp_path / "tiny")
     return tmp_path / "tiny"

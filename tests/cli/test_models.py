@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from jaxplain.cli import _cache_folder
-from jaxplain.models import architecture, available
+from jaxplain.models import architecture, available, load
 
 
 def test_lists_every_network_with_its_size_and_weights(run):
@@ -90,10 +90,8 @@ def test_the_library_sets_no_cache(monkeypatch):
 
 
 def test_parameters_are_those_of_the_network(run):
-    from jaxplain.models import outline
-
     (row,) = (line for line in run("models").out.splitlines() if "efficientnet_lite0" in line)
-    count = sum(leaf.size for leaf in jax.tree.leaves(outline("efficientnet_lite0")))
+    count = sum(leaf.size for leaf in jax.tree.leaves(load("efficientnet_lite0").parameters))
     assert f" {count / 1e6:.1f} M " in row
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from compare import assert_close
+from flax import errors
 from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ import jaxplain as jp
 from jaxplain.models import _inception, available, load
 from jaxplain.models._convolution import convolve, depthwise, max_pool, mean_pool
 from jaxplain.models._inception import BasicConv
-from jaxplain.models._layers import AdaptiveMean, Conv, GlobalMean, MaxPool, Relu, clip
+from jaxplain.models._layers import AdaptiveMean, Conv, Dense, GlobalMean, MaxPool, Relu, clip
 from jaxplain.models._registry import architecture
 from jaxplain.models._winograd import winograd
 
@@ -425,6 +426,22 @@ def test_convolutions_with_padding_and_groups():
     assert_close(*conv(Conv(5, 3, 2, padding=1), x, padding=((1, 1), (1, 1))))
     assert_close(*conv(Conv(5, (1, 7), padding=((0, 0), (3, 3))), x, padding=((0, 0), (3, 3))))
     assert_close(*conv(Conv(4, 3, 2, ((0, 1), (0, 1)), groups=4), x, padding=((0, 1), (0, 1)), groups=4))
+
+
+@pytest.mark.parametrize("module", [Conv(5, 3), Conv(5), Dense(5)])
+@pytest.mark.parametrize("name", ["kernel", "bias"])
+def test_parameters_of_another_shape_are_refused(module, name):
+    x = jnp.ones((1, 3) if isinstance(module, Dense) else (1, 8, 8, 3))
+    params = dict(module.init(jax.random.key(0), x)["params"])
+    with pytest.raises(errors.ScopeParamShapeError):
+        module.apply({"params": params | {name: params[name][..., None]}}, x)
+    with pytest.raises(errors.ScopeParamNotFoundError):
+        module.apply({"params": {key: value for key, value in params.items() if key != name}}, x)
+
+
+def test_groups_of_several_channels_are_refused():
+    with pytest.raises(TypeError, match="reshape"):
+        Conv(4, 3, groups=2).init(jax.random.key(0), jnp.ones((1, 8, 8, 4)))
 
 
 @pytest.mark.parametrize("module", [Conv(5, before_bias=jnp.square), Conv(5, 3, 2, padding=1, before_bias=jnp.square)])

@@ -51,3 +51,9 @@ def test_the_two_sets_of_resnet50_differ_in_their_resize():
     assert (first.resize, second.resize) == (256, 232)
     assert second._replace(resize=256) == first
     assert architecture("resnet50").spec == first
+
+
+def test_the_sets_of_a_network_name_the_same_preprocessing():
+    for name in names():
+        first, *others = (published.preprocessing.keys() for published in architecture(name).published)
+        assert all(other == first for other in others)

@@ -39,17 +39,17 @@ def text():
 
 
 def test_every_network_is_expected():
-    assert list(_convert.expected()) == list(available()), REGENERATE
+    assert list(_convert.expected_shapes()) == list(available()), REGENERATE
 
 
 @pytest.mark.parametrize("name", available())
 def test_what_is_expected_is_what_the_network_initialises(name):
-    assert _convert.expected()[name] == shapes(name), REGENERATE
+    assert _convert.expected_shapes()[name] == shapes(name), REGENERATE
 
 
 @pytest.mark.parametrize("name", available())
 def test_only_the_classifier_depends_on_the_number_of_classes(name):
-    dependent = [scope for scope, leaves in _convert.expected()[name].items() if "classes" in str(leaves)]
+    dependent = [scope for scope, leaves in _convert.expected_shapes()[name].items() if "classes" in str(leaves)]
     assert dependent == [architecture(name).classifier]
 
 

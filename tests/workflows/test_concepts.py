@@ -145,13 +145,20 @@ def test_other_kinds_of_figures_are_written(found, tmp_path):
 
 
 def test_several_images_are_compiled_once(model, red, best):
-    from jaxplain.workflows._explain_concepts import _maps_and_attributions
+    from jaxplain.workflows._explain_concepts import _compiled
 
-    before = _maps_and_attributions._cache_size()  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+    before = _compiled._cache_size()  # pyright: ignore[reportAttributeAccessIssue] JAX has it
     several = workflows.explain_concepts(model, images(3, 0, 6), red, targets=f"class {best[0]}", steps=3)
-    assert _maps_and_attributions._cache_size() == before + 1  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+    assert _compiled._cache_size() == before + 1  # pyright: ignore[reportAttributeAccessIssue] JAX has it
     assert [one.image for one in several] == ["image"] * 3
     assert len({one.values["conv"]["red"].tobytes() for one in several}) == 3
+
+
+def test_a_long_integral_tells_how_far_it_is(model, red, best):
+    image, seen, options = images(1, 0, 6)[0], [], {"targets": best, "steps": 40}
+    told = workflows.explain_concepts(model, image, red, **options, watch=lambda *part: seen.append(part))
+    assert sorted(seen) == [("concepts", done, 3) for done in range(1, 4) for _ in red.concepts]
+    assert_close(told.values, workflows.explain_concepts(model, image, red, **options).values, 0)
 
 
 def test_an_iterator_of_images_and_those_that_fail(model, red, best, tmp_path):
