@@ -158,16 +158,14 @@ batching.primitive_batchers[_convolution] = _over_images
 @functools.partial(jax.jit, static_argnums=(2, 3), inline=True)
 def depthwise(x: Array, kernel: Array, stride: int, padding: Sides) -> Array:
     """Each channel of (B, H, W, C) with its own window of (kh, kw, 1, C), as a sum of shifted products."""
-    (images, *_, channels), (rows, columns) = x.shape, kernel.shape[:2]
-    x, taps = _pad(x, padding), kernel.reshape(rows * columns, 1, 1, channels)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     h, w = ((x.shape[1 + axis] - kernel.shape[axis]) // stride + 1 for axis in (0, 1))
-
-    def product(i, j):
-        end = (images, i + (h - 1) * stride + 1, j + (w - 1) * stride + 1, channels)
-        window = lax.slice(x, (0, i, j, 0), end, (1, stride, stride, 1))
-        return window * lax.index_in_dim(taps, i * columns + j)
-
-    return functools.reduce(lax.add, (product(i, j) for i in range(rows) for j in range(columns)))
+    products = (
+        _strided(_strided(x, 1, i, h, stride), 2, j, w, stride) * kernel[i, j][None, None]
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    )
+    return functools.reduce(jnp.add, products)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3), inline=True)

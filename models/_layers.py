@@ -55,6 +55,8 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        if self.groups not in (1, x.shape[-1]):
+            raise ValueError(f"groups is {self.groups}, but 1 or the number of channels, {x.shape[-1]}, is expected.")
         shape = (*size, x.shape[-1] // self.groups, self.features)
         kernel = parameter(self, "kernel", _he_normal, shape)
         bias = parameter(self, "bias", nn.initializers.zeros, (self.features,))

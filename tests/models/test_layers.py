@@ -440,7 +440,7 @@ def test_parameters_of_another_shape_are_refused(module, name):
 
 
 def test_groups_of_several_channels_are_refused():
-    with pytest.raises(TypeError, match="reshape"):
+    with pytest.raises(ValueError, match="groups is 2, but 1 or the number of channels, 4"):
         Conv(4, 3, groups=2).init(jax.random.key(0), jnp.ones((1, 8, 8, 4)))
 
 
