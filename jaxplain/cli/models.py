@@ -18,5 +18,5 @@ def models() -> None:
             yield name, f"{side} x {side}", f"{count / 1e6:.1f} M", published.name, here
 
     listed = [row for name in available() for row in rows(name)]
-    show(None, ("model", "input", "parameter_shapes", "weights", "here"), listed)
+    show(None, ("model", "input", "parameters", "weights", "here"), listed)
     print("`jaxplain fetch MODEL` gets what is not here, and `--weights NAME` one set among several.", flush=True)
