@@ -2,7 +2,7 @@
 
 Products are float32 on accelerators too, whose own defaults have fewer digits. What is compiled is kept in memory until
 the end of a module, and on disk until the end of the run, for all of its processes and the programs that they start.
-Both compile quickly: only the modules in OPTIMISED, of which one runs the README, have the code that users have.
+Both compile quickly: only the modules in OPTIMISED, of which one runs the README, have optimised code.
 """
 
 import atexit

@@ -91,13 +91,7 @@ def test_the_library_sets_no_cache(monkeypatch):
 
 def test_parameters_are_those_of_the_network(run):
     lines = run("models").out.splitlines()
-    assert [name.strip(" ┃") for name in lines[1].split("┃")[1:-1]] == [
-        "model",
-        "input",
-        "parameters",
-        "weights",
-        "here",
-    ]
+    assert lines[1].replace("┃", "").split() == ["model", "input", "parameters", "weights", "here"]
     (row,) = (line for line in lines if "efficientnet_lite0" in line)
     count = sum(leaf.size for leaf in jax.tree.leaves(load("efficientnet_lite0").parameters))
     assert f" {count / 1e6:.1f} M " in row
