@@ -25,6 +25,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has what the process has
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+else:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads of several workers wait for each other
 
 from jaxtyping import install_import_hook
 
