@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from jaxtyping import Array
 
 Rule = Literal["gauss_legendre", "trapezoid", "left", "middle", "right"]
-Resizing = Literal["bilinear", "nearest"]
+Resizing = Literal["bilinear", "cubic", "nearest"]
 Similarity = Literal["cosine", "dot", "euclidean", "squared_euclidean", "l1", "dn4"]
 PooledSimilarity = Literal["cosine", "dot", "euclidean", "squared_euclidean", "l1"]
 Normalisation = Literal["minmax", "sum", "l2", "softmax", "none"]

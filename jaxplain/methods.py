@@ -31,9 +31,10 @@ class Method(NamedTuple):
 
     `needs` are options without a default, which the caller fills in: a layer, segments with their number, a key.
     `options` are those that users set, with their defaults. What comes out is a map of a layer (h, w), of pixels
-    (H, W), of pixels' channels (H, W, 3), or of segments (H, W), signed or not by definition. The target is any
-    covector, one class, a reference (an embedding), or plays no part. The passes forward and backward are expressions
-    in the options, the `channels` of the layer, the `classes`, and the number of `windows`.
+    (H, W), of pixels' channels (H, W, 3), or of segments (H, W), signed or not by definition; of a relative one only
+    differences between its places mean something. The target is any covector, one class, a reference (an embedding), or
+    plays no part. The passes forward and backward are expressions in the options, the `channels` of the layer, the
+    `classes`, and the number of `windows`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Method(NamedTuple):
     needs: tuple[Need, ...] = ()
     options: Mapping[str, Any] = {}
     signed: bool = True
+    relative: bool = False
     target: Target = "any"
     forward: str = "1"
     backward: str = "1"
@@ -164,7 +166,7 @@ _ROWS = (
          forward="steps", backward="steps"),
     _row(explainers.occlusion, "pixels", "Where does a grey window lower the score?", forward="1 + windows",
          backward="0"),
-    _row(explainers.rise, "pixels", _NOISE + ", by random masks?", forward="samples", backward="0"),
+    _row(explainers.rise, "pixels", _NOISE + ", by random masks?", relative=True, forward="samples", backward="0"),
     _row(explainers.lime, "segments", _NOISE + ", by superpixels in a linear model?", forward="samples", backward="0"),
     _row(random, "pixels", "What does a map look like that knows nothing?", signed=False, target="none",
          forward="0", backward="0"),

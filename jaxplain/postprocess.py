@@ -33,7 +33,7 @@ def over_channels(heat: ArrayLike, reduce: Callable[..., Any] = jnp.sum) -> Floa
 
 
 def upsample(heat: ArrayLike, size: tuple[int, int], method: Resizing = "bilinear") -> Float[Array, "H W ..."]:
-    """The map (h, w) or (h, w, C) at another size (H, W): bilinear with half-pixel centres, or nearest.
+    """The map (h, w) or (h, w, C) at another size (H, W): bilinear or cubic with half-pixel centres, or nearest.
 
     A class activation map says nothing finer than its layer's receptive field, however large it is drawn.
     """

@@ -1,7 +1,9 @@
 """Maps as pictures. Pictures are (H, W, 3) uint8 arrays; photographs may also be floats in [0, 1].
 
-A scale is a pair (low, high) of values at the ends of the colours: (0, high) has a sequential colour map, (-high, high)
-a diverging one, red for the target and blue against it. Matplotlib's global state is never touched.
+A scale is a pair (low, high) of values at the ends of the colours: (-high, high) is diverging, red for the target and
+blue against it, and any other one sequential. Maps are drawn over the photograph in grey, so that all colour is the
+map's, and where they are zero, or at the lower end of a sequential scale, there is the grey photograph alone.
+Matplotlib's global state is never touched.
 """
 # pyright: reportUnknownMemberType=false
 
@@ -16,11 +18,15 @@ from numpy.typing import ArrayLike
 
 from jaxplain.postprocess import upsample
 
-_SIDE = 3.2  # inches of a panel
+_SIDE = 2.6  # inches of a panel
 _LINES = (  # colours and widths of curves; of equal ones two are seen
     ("#4c72b0", 2.5), ("#dd8452", 1.2), ("#55a868", 2.5), ("#c44e52", 1.2), ("#8172b3", 2.5), ("#937860", 1.2),
     ("#da8bc3", 2.5), ("#8c8c8c", 1.2), ("#ccb974", 2.5), ("#64b5cd", 1.2),
 )  # fmt: skip
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+_STRENGTH = 0.85  # of colours at the ends of a scale
+_FOR, _AGAINST = (0.86, 0.08, 0.08), (0.05, 0.25, 0.95)
+_DARKEST = 0.3  # where the sequential colours begin: darker ones would darken the photograph
 _STYLES = ("-", "--", ":")  # of the first curves in all colours, and of the next
 
 
@@ -83,37 +89,70 @@ class Curves(NamedTuple):
 Shown = Panel | Bars | Groups | Curves
 
 
-def scale_of(heat: ArrayLike, *, signed: bool | None = None, percentile: float = 100.0) -> tuple[float, float]:
-    """The scale of a map: symmetric about 0 if it is signed, by default if any value is negative.
+def scale_of(
+    heat: ArrayLike, *, signed: bool = True, relative: bool = False, percentile: float = 100.0
+) -> tuple[float, float]:
+    """The scale of a map: symmetric about 0 if it is signed, else from 0; of a relative one from its smallest value.
 
-    It ends at the largest |value|, or at the given percentile of them.
+    A map is relative if only differences within it mean something, as in RISE's. The scale ends at the largest |value|,
+    or at the given percentile of them, of a relative map at that of its values.
     """
     heat = np.asarray(heat)
     if not np.isfinite(heat).all():
         raise ValueError("The map has values that are not finite, and cannot be drawn.")
+    if relative:
+        low, high = float(heat.min()), float(np.percentile(heat, percentile))
+        return low, high if high > low else low + 1.0
     size = np.abs(heat)
     high = float(np.percentile(size, percentile)) or float(size.max()) or 1.0
-    return (-high if (heat.min() < 0 if signed is None else signed) else 0.0), high
+    return -high if signed else 0.0, high
 
 
 def overlay(
-    photo: ArrayLike, heat: ArrayLike, *, scale: tuple[float, float] | None = None, strength: float = 0.8
+    photo: ArrayLike, heat: ArrayLike, *, scale: tuple[float, float] | None = None, strength: float = _STRENGTH
 ) -> np.ndarray:
-    """The map (h, w) in colour over the photograph (H, W, 3), as an (H, W, 3) uint8 array.
+    """The map (h, w) in colour over the photograph (H, W, 3) in grey, as an (H, W, 3) uint8 array.
 
-    The colour's opacity grows with |heat|, up to `strength` at the ends of the scale, by default scale_of(heat).
+    The colour's opacity grows from 0, where the map is zero or at the lower end of a sequential scale, up to `strength`
+    at the ends of the scale, by default scale_of(heat). Smaller maps are enlarged by cubic interpolation, without going
+    beyond the values around.
     """
     photo = _floats(photo)
     if np.ndim(heat) != 2:
         raise ValueError(f"The map has shape {np.shape(heat)}, but (h, w) is drawn: reduce it with over_channels.")
-    low, high = scale_of(heat) if scale is None else scale
-    heat = np.asarray(upsample(np.asarray(heat), (photo.shape[0], photo.shape[1])))
-    colours = _colours(low)
-    colour: np.ndarray = colours(np.clip((heat - low) / (high - low), 0, 1))[..., :3]
-    grey = photo @ np.array([0.299, 0.587, 0.114])
-    calm = 0.5 * photo + 0.5 * grey[..., None]
-    opacity = strength * np.clip(np.abs(heat) / high, 0, 1)[..., None]
-    return np.round(255 * ((1 - opacity) * calm + opacity * colour)).astype(np.uint8)
+    ends = scale_of(heat) if scale is None else scale
+    enlarged = _enlarged(np.asarray(heat), (photo.shape[0], photo.shape[1]))
+    return np.round(255 * _coloured(enlarged, ends, photo @ _LUMINANCE, strength)).astype(np.uint8)
+
+
+def _enlarged(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cubic, and clipped to the four values around, beyond which there is nothing in the map."""
+    rows, columns = (_neighbours(count, n) for count, n in zip(heat.shape, size, strict=True))
+    around = [heat[np.ix_(r, c)] for r in rows for c in columns]
+    cubic = np.asarray(upsample(heat, size, "cubic"))
+    return np.clip(cubic, np.minimum.reduce(around), np.maximum.reduce(around))
+
+
+def _neighbours(count: int, size: int) -> list[np.ndarray]:
+    """Of `count` values those before and after each of `size` places, as indices (size,)."""
+    place = (np.arange(size) + 0.5) * count / size - 0.5
+    return [np.clip(end(place), 0, count - 1).astype(int) for end in (np.floor, np.ceil)]
+
+
+def _coloured(values: np.ndarray, scale: tuple[float, float], grey: np.ndarray, strength: float) -> np.ndarray:
+    """The colours (..., 3) of values (...) over a grey (...)."""
+    from matplotlib import colormaps
+
+    low, high = scale
+    part = np.clip((values - low) / (high - low), 0, 1)
+    if low == -high:
+        opacity = np.abs(2 * part - 1)
+        colour = np.where(part[..., None] > 0.5, _FOR, _AGAINST)
+    else:
+        opacity = part
+        colour = colormaps["plasma"](_DARKEST + (1 - _DARKEST) * part)[..., :3]
+    opacity = strength * opacity[..., None]
+    return (1 - opacity) * grey[..., None] + opacity * colour
 
 
 def outlined(photo: ArrayLike, segments: ArrayLike, *, colour: Sequence[float] = (1.0, 1.0, 0.0)) -> np.ndarray:
@@ -149,7 +188,7 @@ def figure(
     columns = max(map(len, rows))
     size = (_SIDE * columns, (_SIDE + 0.5) * len(rows) + 0.3 * bool(title))
     layout = ConstrainedLayoutEngine()
-    sheet = Figure(figsize=size, layout=layout, dpi=130)
+    sheet = Figure(figsize=size, layout=layout, dpi=160)
     canvas = FigureCanvasAgg(sheet)
     if title:
         sheet.suptitle(title, fontsize=9, parse_math=False)
@@ -191,13 +230,14 @@ def _draw(sheet: Any, axes: Any, panel: Shown | None) -> None:
 
 def _draw_scale(sheet: Any, axes: Any, panel: Panel) -> None:
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import ListedColormap, Normalize
 
     heat = np.asarray(panel.heat)
     low, high = scale_of(heat) if panel.scale is None else panel.scale
+    seen = _coloured(np.linspace(low, high, 256), (low, high), np.full(256, 0.5), _STRENGTH)  # over a medium grey
     clipped = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}
     extend = clipped[bool(heat.min() < low), bool(heat.max() > high)]
-    scale = ScalarMappable(Normalize(low, high), _colours(low))
+    scale = ScalarMappable(Normalize(low, high), ListedColormap(seen))
     bar = sheet.colorbar(scale, ax=axes, fraction=0.046, pad=0.02, extend=extend)
     bar.ax.tick_params(labelsize=7)
     bar.formatter.set_powerlimits((-2, 3))
@@ -314,12 +354,6 @@ def _draw_parts(axes: Any, parts: Sequence[tuple[str, int]]) -> None:
         above = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 8}
         axes.text(*place, name, **above, parse_math=False)
         start += length
-
-
-def _colours(low: float) -> Any:
-    from matplotlib import colormaps
-
-    return colormaps["bwr" if low < 0 else "inferno"]
 
 
 def _floats(photo: ArrayLike) -> np.ndarray:

@@ -13,7 +13,8 @@ from jaxplain.render import Bars, Curves, Groups, Panel
 
 GREY = np.full((4, 4, 3), 0.4)
 COLOURED = np.array([[[1.0, 0, 0], [0, 1, 0]], [[0, 0, 1], [0.2, 0.4, 0.6]]])
-CALM = np.round(255 * (0.5 * COLOURED + 0.5 * (COLOURED @ np.array([0.299, 0.587, 0.114]))[..., None]))
+LUMINANCE = np.repeat(np.round(255 * (COLOURED @ np.array([0.299, 0.587, 0.114])))[..., None], 3, -1)
+FOR, AGAINST, MOST = (np.array(c) for c in ((0.86, 0.08, 0.08), (0.05, 0.25, 0.95), (0.940015, 0.975158, 0.131326)))
 RAMP = np.arange(16.0).reshape(4, 4)
 
 
@@ -22,38 +23,62 @@ def near(actual, expected):
     return np.abs(np.asarray(actual, int) - np.asarray(expected)).max() <= 1
 
 
-def test_where_the_map_is_zero_the_photo_is_seen_calmed():
-    assert near(jp.overlay(COLOURED, np.zeros((2, 2))), CALM)
-    heat = np.array([[0, 0], [0, 5.0]])
-    picture = jp.overlay(COLOURED, heat)
-    assert near(picture[0], CALM[0])
-    assert near(picture[1, 0], CALM[1, 0])
-    assert not near(picture[1, 1], CALM[1, 1])
+def mixed(opacity, colour, grey=0.4):
+    return 255 * ((1 - opacity) * grey + opacity * colour)
 
 
-def test_a_positive_map_ends_in_yellow():
-    picture = jp.overlay(GREY, RAMP)
+@pytest.mark.parametrize("scale", [(-5.0, 5.0), (0.0, 5.0), (5.0, 9.0)], ids=str)
+def test_at_the_zero_of_a_scale_there_is_the_photograph_in_grey(scale):
+    zero = 5.0 if scale[0] == 5 else 0.0
+    heat = np.array([[zero, zero], [zero, scale[1]]])
+    picture = jp.overlay(COLOURED, heat, scale=scale)
+    assert near(picture[0], LUMINANCE[0])
+    assert near(picture[1, 0], LUMINANCE[1, 0])
+    assert not near(picture[1, 1], LUMINANCE[1, 1])
+
+
+def test_a_sequential_scale_ends_in_yellow_and_grows_brighter():
+    picture = jp.overlay(GREY, RAMP, scale=(0.0, 15.0))
     assert picture.shape == (4, 4, 3)
     assert picture.dtype == np.uint8
-    assert near(picture[0, 0], [102, 102, 102])
-    inferno_ends = np.array([0.988362, 0.998364, 0.644924])
-    assert near(picture[3, 3], 255 * (0.2 * 0.4 + 0.8 * inferno_ends))
-    assert int(picture[3, 3].sum()) > int(picture[0, 0].sum())
+    assert near(picture[3, 3], mixed(0.85, MOST))
+    brightness = (picture @ np.array([0.299, 0.587, 0.114])).ravel()
+    assert (np.diff(brightness[:2]) > -3).all()
+    assert (np.diff(brightness[4:]) > 0).all()
 
 
 def test_a_signed_map_is_red_for_and_blue_against():
     heat = np.zeros((4, 4))
     heat[0, 0], heat[3, 3], heat[0, 3] = 2, -2, 1
     picture = jp.overlay(GREY, heat)
-    assert near(picture[0, 0], [224, 20, 20])
-    assert near(picture[3, 3], [20, 20, 224])
-    assert near(picture[0, 3], 255 * (0.6 * 0.4 + 0.4 * np.array([1, 0.5, 0.5])))
+    assert near(picture[0, 0], mixed(0.85, FOR))
+    assert near(picture[3, 3], mixed(0.85, AGAINST))
+    assert near(picture[0, 3], mixed(0.425, FOR))
     assert near(picture[1, 1], [102, 102, 102])
 
 
+def test_colours_of_a_map_do_not_depend_on_its_smallest_value():
+    """A map that is wholly positive but for a trace, and one without the trace."""
+    heat = RAMP.copy()
+    heat[0, 0] = -0.004 * 15
+    assert near(jp.overlay(GREY, heat), jp.overlay(GREY, np.maximum(heat, 0)))
+
+
 def test_strength_is_the_opacity_at_the_end_of_the_scale():
-    assert near(jp.overlay(GREY, -RAMP, strength=1.0)[3, 3], [0, 0, 255])
-    assert near(jp.overlay(COLOURED, np.ones((2, 2)), strength=0.0), CALM)
+    assert near(jp.overlay(GREY, -RAMP, strength=1.0)[3, 3], 255 * AGAINST)
+    assert near(jp.overlay(COLOURED, np.ones((2, 2)), strength=0.0), LUMINANCE)
+
+
+def test_the_colour_bar_has_the_colours_of_the_map():
+    """All of them, over a grey photograph: those of the picture's first column are in the bar, right of it."""
+    photo = np.full((64, 64, 3), 0.5)
+    heat = np.linspace(-1, 1, 64)[:, None] * np.ones(64)
+    picture = jp.figure([[Panel("", photo, heat)]])
+    start, end = (int(part * picture.shape[1]) for part in (0.82, 0.84))
+    bar = picture[:, start:end].reshape(-1, 3).astype(int)
+    colours = np.unique(jp.overlay(photo, heat)[:, 0], axis=0).astype(int)
+    assert len(colours) == 64
+    assert max(np.abs(bar - colour).max(-1).min() for colour in colours) <= 3
 
 
 def test_values_beyond_the_scale_have_its_last_colour():
@@ -72,22 +97,37 @@ def test_photos_of_bytes_and_of_floats_give_one_picture():
 
 
 def test_small_maps_are_enlarged_before_they_are_coloured():
-    heat = np.array([[0.0, 4.0]])
+    """Cubic: at quarters between 0 and 4, of values that go on as they end, Keys' kernel gives 0.8125 and 3.1875."""
     photo = np.full((2, 4, 3), 0.4)
-    assert near(jp.overlay(photo, heat), jp.overlay(photo, np.array([[0.0, 1, 3, 4]] * 2), scale=(0.0, 4.0)))
+    cubic = np.array([[0.0, 0.8125, 3.1875, 4]] * 2)
+    assert near(jp.overlay(photo, np.array([[0.0, 4.0]])), jp.overlay(photo, cubic, scale=(-4.0, 4.0)))
+
+
+def test_enlarging_adds_no_sign_and_no_value_beyond_those_around():
+    heat = np.zeros((7, 7))
+    heat[3, 3], heat[6, 6] = 1, -0.1
+    photo = np.full((112, 112, 3), 0.4)
+    picture = jp.overlay(photo, heat).astype(int)
+    red = picture[..., 0] > picture[..., 2]
+    assert red[40:72, 40:72].any()
+    assert not (picture[:80, :80, 2] > picture[:80, :80, 0]).any()
+    assert near(picture[:32, :32], 102)
 
 
 @pytest.mark.parametrize(
     ("heat", "options", "scale"),
     [
-        ([[0.0, 1], [2, 4]], {}, (0, 4)),
+        ([[0.0, 1], [2, 4]], {}, (-4, 4)),
         ([[0.0, 1], [-5, 4]], {}, (-5, 5)),
         ([[-1.0, -2], [-3, -4]], {}, (-4, 4)),
-        ([[0.0, 1], [2, 4]], {"signed": True}, (-4, 4)),
+        ([[0.0, 1], [2, 4]], {"signed": False}, (0, 4)),
         ([[0.0, -5], [2, 4]], {"signed": False}, (0, 5)),
-        ([[0.0, 1], [2, 4]], {"percentile": 50.0}, (0, 1.5)),
+        ([[0.0, 1], [2, 4]], {"signed": False, "percentile": 50.0}, (0, 1.5)),
         ([[0.0, -1], [-2, -4]], {"percentile": 50.0}, (-1.5, 1.5)),
-        ([[0.0, 0], [0, 0]], {}, (0, 1)),
+        ([[0.0, 0], [0, 0]], {}, (-1, 1)),
+        ([[4.38, 4.5], [4.7, 4.98]], {"relative": True}, (4.38, 4.98)),
+        ([[-2.0, 1], [2, 3]], {"relative": True, "percentile": 50.0}, (-2, 1.5)),
+        ([[3.0, 3], [3, 3]], {"relative": True}, (3, 4)),
     ],
 )
 def test_scales(heat, options, scale):
@@ -112,7 +152,7 @@ def test_a_figure_is_the_file_that_it_writes(tmp_path, kind):
     picture = jp.figure(ROWS, title="a title", path=kind(path))
     assert picture.dtype == np.uint8
     assert_close(picture, np.asarray(Image.open(path).convert("RGB")), 0)
-    assert picture.shape == (1001, 1248, 3)
+    assert picture.shape == (1040, 1248, 3)
     assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 

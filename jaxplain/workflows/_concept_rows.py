@@ -83,10 +83,10 @@ def bars(title: str, rows: Sequence[ConceptRow], labels: Mapping[int, str], top:
         title,
         [row.label.replace(" (", "\n(") for row in first],
         column(lambda row: row.value),
-        "share of the class's evidence  (* beyond chance)",
+        "share of the class's evidence\n* beyond chance, corrected for all bars",
         errors=None if first[0].low is None else column(lambda row: (row.low, row.high)),
         bands=column(lambda row: (row.null_low, row.null_high)),
-        band="random concepts, 95 %",
+        band="95 % of random concepts, not corrected",
         marks=column(lambda row: row.significant),
         top=top,
     )
@@ -102,7 +102,7 @@ def examples(provenance: Provenance) -> list[Panel]:
 def caption(subject: str, errors: Mapping[str, float]) -> str:
     """A table's title: what is explained, and how its numbers are read."""
     return (
-        f"{subject}\n* more than random concepts have, p < {LEVEL} after Holm's correction; "
+        f"{subject}\n* more than random concepts have, p-value < {LEVEL} after Holm's correction; "
         f"completeness error at most {max(errors.values()):.1%}"
     )
 

@@ -122,7 +122,10 @@ class Explanation(Result):
         return {".npz": lambda path: np.savez_compressed(path, **arrays), ".json": json_writer(self.record)}
 
     def _panels(self):
-        """A row for each class, a column for each method; before them the photograph, with what the net sees framed."""
+        """A row for each class, a column for each method; before them the photograph, with what the net sees framed.
+
+        Maps that are of no class are in the first row alone.
+        """
         box, top = self.model.placement(self.photo), self.top()
         seen = _seen(self.photo, box)
         photograph = Panel("photograph, and the part\nthat the network sees", np.asarray(self.photo), box=box)
@@ -139,15 +142,19 @@ class Explanation(Result):
         Of attributions to single pixels a few stand far out, and the colours end before them.
         """
         row, layer = self.rows[name]
+        if i and row.target in ("none", "reference"):
+            return [None] * len(self._column(name, seen, 0))
         heat = self.maps[name][i]
         heat = heat.sum(-1) if heat.ndim == 3 else heat
         percentile = 99.5 if row.output in ("pixels", "channels") else 100.0
         title = row.name if layer is None else f"{row.name} at {layer}"
-        scale = scale_of(heat, signed=row.signed, percentile=percentile)
+        scale = scale_of(heat, signed=row.signed, relative=row.relative, percentile=percentile)
         beside = self._kept(heat, seen) if "segments" in row.needs else self._compared(row, layer)
         return [Panel(f"{title}\n{self._label(row, layer, i)}", seen, heat, scale=scale), *beside]
 
     def _label(self, row, layer, i):
+        if row.target == "none":
+            return "whatever the class"
         if row.target == "reference":
             return f"similarity to the reference: {self.similarities[layer][0]:.3f}"
         p = self.prediction(self.classes[i])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FIGURES = (".png", ".pdf", ".svg")
+WIDEST = 4  # panels beside each other, so that a figure is readable in a column of text
 
 
 class Table(NamedTuple):
@@ -52,7 +53,7 @@ class Result:
         """The figure as a PIL image."""
         from PIL import Image
 
-        panels = self._panels()
+        panels = wrapped(self._panels())
         if not panels:
             raise ValueError(f"There is nothing to draw in {self!r}: look at what failed.")
         return Image.fromarray(figure(panels, title=self._title()))
@@ -65,7 +66,7 @@ class Result:
         path, kind = Path(path), ".png"
         if path.suffix in FIGURES:
             path, kind = path.with_suffix(""), path.suffix
-        panels = self._panels()
+        panels = wrapped(self._panels())
         drawn: dict[str, Writer] = {kind: lambda file: _draw(panels, self._title(), file)} if panels else {}
         return write_together(path, drawn | dict(self._writers()))
 
@@ -76,6 +77,13 @@ class Result:
         buffer = io.BytesIO()
         self.figure().save(buffer, "png")
         return buffer.getvalue()
+
+
+def wrapped(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """The rows of panels with what is beyond the widest figure below, in rows of their own."""
+    starts = range(0, max(map(len, rows), default=0), WIDEST)
+    parts = (row[start : start + WIDEST] for start in starts for row in rows)
+    return [part for part in parts if any(panel is not None for panel in part)]
 
 
 def _draw(panels, title, file):
