@@ -186,7 +186,7 @@ def figure(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = max(map(len, rows))
-    size = (_SIDE * columns, (_SIDE + 0.5) * len(rows) + 0.3 * bool(title))
+    size = (_SIDE * columns, (_SIDE + 0.15) * len(rows) + 0.3 * bool(title))
     layout = ConstrainedLayoutEngine()
     sheet = Figure(figsize=size, layout=layout, dpi=160)
     canvas = FigureCanvasAgg(sheet)

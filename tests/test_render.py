@@ -152,7 +152,7 @@ def test_a_figure_is_the_file_that_it_writes(tmp_path, kind):
     picture = jp.figure(ROWS, title="a title", path=kind(path))
     assert picture.dtype == np.uint8
     assert_close(picture, np.asarray(Image.open(path).convert("RGB")), 0)
-    assert picture.shape == (1040, 1248, 3)
+    assert picture.shape == (928, 1248, 3)
     assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
