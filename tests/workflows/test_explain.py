@@ -13,6 +13,7 @@ import jaxplain as jp
 from jaxplain.methods import method
 from jaxplain.models import Model, load
 from jaxplain.workflows import explain, recorded
+from jaxplain.workflows._result import wrapped
 
 METHODS = ["grad_cam", "saliency", "integrated_gradients", "secam", "rise"]
 FEW = {"rise": {"samples": 40}, "integrated_gradients": {"steps": 3}}
@@ -46,6 +47,25 @@ def test_maps_are_the_librarys(model):
         assert_close(answer.maps["rise"][i], direct, 1e-4)
     assert answer.classes == (1, 4)
     assert answer.top()[0].index == int(np.argmax(answer.outputs))
+
+
+def test_figures_have_maps_of_no_class_once_and_four_panels_a_row(model):
+    names = ["grad_cam", "eigen_cam", "rise", "saliency", "random"]
+    answer = explain(model, "sample:coffee", methods=names, targets=[1, 4], options={"rise": FEW["rise"]})
+    titles = [[panel and panel.title.split("\n") for panel in row] for row in wrapped(answer._panels())]
+    named = [[title and title[0] for title in row] for row in titles]
+    assert named == [
+        ["photograph, and the part", "grad_cam at relu", "eigen_cam at relu", "rise"],
+        ["probabilities", "grad_cam at relu", None, "rise"],
+        ["saliency", "random"],
+        ["saliency", None],
+    ]
+    assert titles[0][2][1] == "whatever the class"
+    scales = {panel.title.split(" ")[0].split("\n")[0]: panel.scale for panel in answer._panels()[0][1:]}
+    for name in ("grad_cam", "eigen_cam"):
+        assert scales[name][0] == -scales[name][1]
+    assert scales["saliency"][0] == 0
+    assert scales["rise"][0] == answer.maps["rise"][0].min()
 
 
 def test_a_seed_decides(model):
