@@ -9,6 +9,7 @@ Matplotlib's global state is never touched.
 
 import itertools
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike
 from jaxplain.postprocess import upsample
 
 _SIDE = 2.6  # inches of a panel
+_LINE = 32  # letters of its title in a line
 _LINES = (  # colours and widths of curves; of equal ones two are seen
     ("#4c72b0", 2.5), ("#dd8452", 1.2), ("#55a868", 2.5), ("#c44e52", 1.2), ("#8172b3", 2.5), ("#937860", 1.2),
     ("#da8bc3", 2.5), ("#8c8c8c", 1.2), ("#ccb974", 2.5), ("#64b5cd", 1.2),
@@ -208,7 +210,7 @@ def _draw(sheet: Any, axes: Any, panel: Shown | None) -> None:
     if panel is None:
         axes.set_axis_off()
         return
-    axes.set_title(panel.title, fontsize=9, parse_math=False)
+    axes.set_title(_folded(panel.title), fontsize=9, parse_math=False)
     if isinstance(panel, Bars):
         _draw_bars(axes, panel)
         return
@@ -226,6 +228,11 @@ def _draw(sheet: Any, axes: Any, panel: Shown | None) -> None:
         _draw_scale(sheet, axes, panel)
     if panel.box is not None:
         _draw_box(axes, panel.box)
+
+
+def _folded(title: str) -> str:
+    """The title in lines that are no wider than a panel."""
+    return "\n".join(textwrap.fill(line, _LINE) for line in title.split("\n"))
 
 
 def _draw_scale(sheet: Any, axes: Any, panel: Panel) -> None:
@@ -302,7 +309,7 @@ def _draw_series(axes: Any, panel: Groups, name: str, rows: np.ndarray, thicknes
 
 
 def _draw_curves(axes: Any, panel: Curves) -> None:
-    axes.set_title(panel.title, fontsize=9, pad=16 if panel.parts else None, parse_math=False)
+    axes.set_title(_folded(panel.title), fontsize=9, pad=16 if panel.parts else None, parse_math=False)
     places = panel.places or range(1, max(map(len, panel.values.values())) + 1)
     _draw_lines(axes, panel, places)
     if not panel.places:

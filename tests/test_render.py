@@ -176,6 +176,13 @@ def test_a_panel_shows_its_photo_and_an_empty_place_nothing():
     assert near(picture[:, width // 2 + 10 :], 255)
 
 
+def test_a_long_title_is_folded_and_not_cut_off():
+    """Nothing but white along the edges of a figure, whose title alone would be wider than it."""
+    picture = jp.figure([[Panel("a class with a long name: score 12.34 (probability 0.0012)", GREY)]])
+    for edge in (picture[:, :3], picture[:, -3:], picture[:3], picture[-3:]):
+        assert near(edge, 255)
+
+
 def test_bars_are_as_long_as_their_values():
     blue = np.array([0x4C, 0x72, 0xB0])
 
