@@ -181,7 +181,8 @@ def taps(
 def then(net: Net, f: Callable[[Array], Array]) -> BoundNet:
     """The net whose outputs are f(outputs), for example `then(net, jax.nn.softmax)`.
 
-    f is a module-level function, or a Partial of one whose arguments are arrays.
+    f is a module-level function, or a Partial of one whose arguments are arrays. ValueError, where the net is called,
+    for one output of which f makes the same whatever it is, as a softmax does.
     """
     return BoundNet(_then, net, _partial(f))
 
@@ -201,7 +202,20 @@ def _partial(f: Callable[[Array], Array]) -> Partial:
 
 
 def _then(net: Net, f: Callable[[Array], Array], x: ArrayLike, site: Site = untouched) -> Array:
-    return f(net(x, site))
+    outputs = net(x, site)
+    if jnp.shape(outputs) == (1,) and not jax.tree.leaves(f) and _constant(f):
+        raise ValueError(
+            "The net has one output, and what follows it is the same whatever that is, as the softmax of one number is "
+            "always 1: use jax.nn.sigmoid, or the output itself."
+        )
+    return f(outputs)
+
+
+def _constant(f: Callable[[Array], Array]) -> bool:
+    """Whether f is the same of one output that is low, 0 or high."""
+    with jax.ensure_compile_time_eval():
+        low, *others = (jnp.asarray(f(jnp.full(1, value))) for value in (-1e4, 0.0, 1e4))
+        return all(bool(jnp.array_equal(low, other)) for other in others)
 
 
 def _before(net: Net, f: Callable[[ArrayLike], Array], x: ArrayLike, site: Site = untouched) -> Array:

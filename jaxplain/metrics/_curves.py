@@ -103,7 +103,12 @@ def allegiance(
     x, filled, ranks = _ranked(x, heat, fill)
     heat = jnp.asarray(heat)[..., None]
     falling = jnp.append(-jnp.sort(-heat.ravel()), -jnp.inf)
-    before = jnp.argmax(run(net, x))
+    outputs = run(net, x)
+    if outputs.shape == (1,):
+        raise ValueError(
+            "The net has one output, which is always the largest: give a net of two, such as it and its negative."
+        )
+    before = jnp.argmax(outputs)
 
     def at(count):
         gone = ranks < count if exact else (heat > falling[count]) & (heat != 0)
