@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 
 from jaxplain._types import OutputKind
 from jaxplain.adapt import from_linen
+from jaxplain.models._live import check_same, preprocessing_of
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
 from jaxplain.models._outputs import output_kind
 from jaxplain.models._registry import architecture, names
@@ -44,6 +45,11 @@ def load(
     probability of its own, or "scores" without probabilities, as in regression; by default what is stored with the
     weights, or else sigmoid for one output and softmax for more.
 
+    A state dict does not say how a network computes: a ResNet50 with another activation, pooling, stride or epsilon has
+    the same entries. A live module does, and is run on one small image, in evaluation mode, in float32 and on the CPU:
+    ValueError where its outputs are not ours to 1e-3 of the largest. Its own preprocessing is read where it has one, as
+    timm's modules and torchvision's Inception do.
+
     `dtype` is that of the parameters and activations. Images, outputs and maps are float32 with "bfloat16" too.
 
         model = load("efficientnet_lite0")
@@ -55,11 +61,13 @@ def load(
     else:
         params, spec, source = _read(known, weights)
     *_, count = _shapes(params)[f"{known.classifier.replace('.', '/')}/kernel"]
+    module = known.module(count)
+    if hasattr(weights, "state_dict"):
+        check_same(weights, module, params, spec)
     kind = output_kind(spec.outputs if outputs is None else outputs, count)
     named = _named(spec.categories if categories is None else categories, count, kind)
-    return Model(
-        _in_dtype(known.module(count), params, jnp.dtype(dtype)), spec._replace(categories=named, outputs=kind), source
-    )
+    spec = spec._replace(categories=named, outputs=kind)
+    return Model(_in_dtype(module, params, jnp.dtype(dtype)), spec, source)
 
 
 def published_set(name: str, weights: str | None = None) -> Published:
@@ -127,7 +135,8 @@ def _read(known, weights):
     if weights is None:
         weights = known.published[0].name
     if not isinstance(weights, str | os.PathLike):
-        return convert(weights, known.spec.name), known.spec, Weights(f"a live {type(weights).__name__}", None)
+        spec = known.spec._replace(**preprocessing_of(weights))
+        return convert(weights, known.spec.name), spec, Weights(f"a live {type(weights).__name__}", None)
     published = next((p for p in known.published if p.name == str(weights)), None)
     path = Path(weights) if published is None else _found(known, published)
     if path.is_dir():
