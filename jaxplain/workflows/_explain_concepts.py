@@ -139,8 +139,8 @@ def explain_concepts(
     ready. An attribution is a share of a class's evidence, between 0 and 1. `concepts` are what fit_concept returns, or
     its files; `targets` are names or indices of classes, by default the three with the largest outputs. `steps` and
     `rule` are those of the integral over the path from zero activations, and `test` compares with random concepts.
-    ValueError for concepts of another model. An image that cannot be explained raises its ValueError or OSError, or is
-    left out after failed(image, error). `watch("concepts", done, of)` gets the parts of the integral.
+    ValueError for concepts of another model. An image that cannot be explained raises its error, or is left out
+    after failed(image, error). `watch("concepts", done, of)` gets the parts of the integral.
 
         explain_concepts(model, "sample:coins", ["dots.concept"], targets="bubble").save("out/coins")
     """
