@@ -44,7 +44,7 @@ def batches(
 
     An image is a path, "sample:NAME", a PIL image or a uint8 array. Each is decoded once, in a thread, at most
     max(size, number of threads) images before it is needed; `images` may be a generator, and is read in the caller's
-    thread. An image that cannot be read raises its ValueError or OSError, or is left out after failed(image, error).
+    thread. An image that cannot be read raises its error, or is left out after failed(image, error).
     The threads end with the iterator, which `contextlib.closing` ends early.
 
         for batch in batches(sorted(Path("photos").iterdir()), model.spec, 16):
@@ -76,7 +76,7 @@ def decoded(
 ) -> Generator[tuple[Any, T], None, None]:
     """Each image, in their order, with decode(image), computed in threads, as far ahead as `batches` does it.
 
-    An image that cannot be read raises its ValueError or OSError, or is left out after failed(image, error).
+    An image that cannot be read raises its error, whatever it is, or is left out after failed(image, error).
     """
     one_at_a_time = threading.Lock()
 
@@ -90,7 +90,7 @@ def decoded(
         for image, future in work:
             try:
                 found = future.result()
-            except (ValueError, OSError) as error:
+            except Exception as error:
                 if failed is None:
                     raise
                 failed(image, error)

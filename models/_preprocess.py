@@ -11,11 +11,8 @@ Pixels are (H, W, 3) in [0, 1]; sizes and boxes are in the order width, height, 
 """
 
 import difflib
+import io
 import os
-import struct
-import threading
-import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -26,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from jaxplain.models._metadata import bare, forget, quiet, upright
 from jaxplain.models._spec import Spec
 
 Channels = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -52,23 +50,6 @@ _SAMPLES = {
     "motorcycle": "motorcycle_left.png",
     "rocket": "rocket.jpg",
 }
-
-# What PIL's decoders raise on damaged files; a Warning only where the user has turned warnings into errors.
-_UNDECODABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Warning,
-)
-
-_quiet = threading.Lock()
 
 
 def open_image(image: Any) -> Image.Image:
@@ -167,17 +148,27 @@ def _open_file(path: str) -> Image.Image:
         raise ValueError(f"{path} is a directory or a device, expected one image file; name the files in it.")
     if os.path.getsize(path) == 0:
         raise ValueError(f"{path} is empty, expected an image file; get a whole copy of it.")
-    with _decoding(path):
-        opened = _header(path)
+    try:
+        return _decoded(path, path)
+    except ValueError as error:
+        with open(path, "rb") as file:
+            content = file.read()
+        pixels, exif = bare(content)
+        if pixels == content:
+            raise
+        try:  # what is wrong may be the metadata alone
+            return _decoded(io.BytesIO(pixels), path, exif)
+        except ValueError:
+            raise error from None
+
+
+def _decoded(file: str | io.BytesIO, name: str, exif: bytes = b"") -> Image.Image:
+    with _decoding(name), quiet():  # PIL warns of a large image before anyone can ask for its size
+        opened = Image.open(file)
     with opened:
-        return _rgb(opened, path)
-
-
-def _header(path: str) -> Image.Image:
-    # PIL warns of a large image before anyone can ask for its size, and filters of warnings are shared by threads.
-    with _quiet, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Image.open(path)
+        if opened.format == "TIFF":
+            forget(opened)
+        return _rgb(opened, name, exif)
 
 
 @contextmanager
@@ -193,21 +184,22 @@ def _decoding(name: str) -> Iterator[None]:
         raise ValueError(
             f"{name} is too large, expected at most 100 megapixels and Pillow's own limit; shrink it first."
         ) from error
-    except _UNDECODABLE as error:
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise ValueError(
             f"{name} cannot be decoded ({type(error).__name__}: {error}), it may be damaged or cut short; "
             "get a whole copy or save it again as PNG or JPEG."
         ) from error
 
 
-def _rgb(image: Image.Image, name: str) -> Image.Image:
+def _rgb(image: Image.Image, name: str, exif: bytes = b"") -> Image.Image:
     _check_size(image.size, name)
     with _decoding(name):
-        upright = ImageOps.exif_transpose(image)
-    upright.info.pop("transparency", None)  # alpha is dropped in any case, and PIL warns when it does so itself
-    shallow = _eight_bits(upright, name) if upright.mode.startswith(("I", "F")) else upright
+        turned = upright(image, exif)
+    shallow = _eight_bits(turned, name) if turned.mode.startswith(("I", "F")) else turned
     with _decoding(name):
-        return shallow.convert("RGB")
+        rgb = shallow.convert("RGB")
+    rgb.info = {}  # of an image that is upright, an orientation must not be left
+    return rgb
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:

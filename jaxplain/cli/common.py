@@ -85,6 +85,8 @@ def save_each(paths: dict[str, Path], explain: Callable[..., Iterator[Any]], *, 
             try:
                 save(found, paths[found.image], table=table)
                 step()
-            except ValueError as error:
+            except OSError:  # of the folder, not of the image
+                raise
+            except Exception as error:
                 failed(found.image, error)
     report(failures, len(paths), "explained")

@@ -29,4 +29,5 @@ def report(failures: Sequence[tuple[object, Exception]], count: int, done: str) 
 
 
 def _named(image, error):
-    return error if str(image) in str(error) else f"{image}: {error}"
+    told = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+    return told if str(image) in told else f"{image}: {told}"

@@ -119,7 +119,7 @@ def _evaluated(plan, images, track):
             if photo.error is not None:
                 raise photo.error
             outcomes.append(_outcome(plan, photo, number))
-        except (ValueError, OSError) as error:
+        except Exception as error:
             if len(images) == 1:
                 raise
             failed.append((photo.image, error))

@@ -69,7 +69,7 @@ def explain(
     not, up to ten. `against` is the class that they are held against. `layer` is one or several names, by default the
     model's. With `smooth` every map is the mean over so many noisy images. Superpixels are about `num_segments` of a
     `segmenter`, and `reference` is the image of methods that compare. An image that cannot be explained raises its
-    ValueError or OSError, or is left out after failed(image, error), which leaves None of a single one.
+    error, or is left out after failed(image, error), which leaves None of a single one.
     `predicted(image, explanation)` gets the classes before any map is made, and `watch(method, done, of)` the parts of
     long computations. What is asked is checked before the first image is read.
 

@@ -147,8 +147,8 @@ def explain_concepts(
     its files; `targets` are names or indices of classes, by default the three with the largest outputs, and for a
     network of one output also "not " and its class. `steps` and
     `rule` are those of the integral over the path from zero activations, and `test` compares with random concepts.
-    ValueError for concepts of another model. An image that cannot be explained raises its ValueError or OSError, or is
-    left out after failed(image, error). `watch("concepts", done, of)` gets the parts of the integral.
+    ValueError for concepts of another model. An image that cannot be explained raises its error, or is left out
+    after failed(image, error). `watch("concepts", done, of)` gets the parts of the integral.
 
         explain_concepts(model, "sample:coins", ["dots.concept"], targets="bubble").save("out/coins")
     """

@@ -85,7 +85,7 @@ class Photo(NamedTuple):
 def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
     """Each image with the net's outputs for it: decoded ahead in threads, predicted in batches of one shape.
 
-    One that cannot be read has its ValueError or OSError as its error.
+    One that cannot be read has what it raised as its error.
     """
     with closing(decoded(images, functools.partial(_photo, model.spec), ahead=_PREDICTED_AT_ONCE)) as read:
         size = 0
@@ -97,13 +97,13 @@ def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
 
 
 def each(explain: Callable[[Photo], Any], photos: Iterable[Photo], failed: Failed | None) -> Iterator[Any]:
-    """explain(photo) for each; an image whose ValueError or OSError it is is left out after failed(image, error)."""
+    """explain(photo) for each; an image that raises an error is left out after failed(image, error)."""
     for photo in photos:
         try:
             if photo.error is not None:
                 raise photo.error
             found = explain(photo)
-        except (ValueError, OSError) as error:
+        except Exception as error:
             if failed is None:
                 raise
             failed(photo.image, error)
@@ -131,7 +131,7 @@ def _photo(spec, image):
     try:
         opened = open_image(image)
         return Photo(image, opened, levels(opened, spec))
-    except (ValueError, OSError) as error:
+    except Exception as error:
         return Photo(image, error=error)
 
 

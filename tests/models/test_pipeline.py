@@ -1,5 +1,6 @@
 """Images in batches: which, in what order, how far ahead, and what is left when it ends."""
 
+import os
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -210,3 +211,23 @@ def test_a_folder_of_files_by_their_paths(tmp_path: Path):
     files = sorted(tmp_path.iterdir())
     (batch,) = batches(files, SPEC, 4)
     assert batch.images == tuple(files)
+
+
+class Broken(os.PathLike):
+    """A path that raises what no one thought of."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __fspath__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [AttributeError("a"), RecursionError("b"), MemoryError("c"), KeyError("d")])
+def test_one_bad_image_never_stops_the_others(error):
+    images, failures = drawn(3), []
+    images.insert(1, Broken(error))
+    (batch,) = batches(images, SPEC, 4, failed=lambda image, found: failures.append((image, found)))
+    assert (len(batch.images), failures) == (3, [(images[1], error)])
+    with pytest.raises(type(error)):
+        list(batches(images, SPEC, 4))

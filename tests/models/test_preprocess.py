@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 from torchvision import transforms
 
+from jaxplain.models import _metadata
 from jaxplain.models._preprocess import normalise, open_image, pixels, placement, sample, samples
 from jaxplain.models._spec import Spec
 
@@ -173,6 +174,110 @@ def test_exif_orientation_is_applied(tmp_path, orientation, extension):
         assert_same(open_image(image), upright)
     assert_same(pixels(turned, spec()), pixels(upright, spec()))
     assert placement(turned, spec()) == placement(upright, spec())
+
+
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of TIFF's types
+TURNED = (0x0112, 3, 1, struct.pack("<H", 6))
+TAGS = (0x0100, 0x0103, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x014A, 0x0213, 0x02BC)
+LATER = (0x8769, 0x8825, 0x9286, 0x927C, 0xA005)  # that point to more, or hold anything
+DAMAGED = {
+    "Make is a float": (0x010F, 11, 1, struct.pack("<f", 1.5)),
+    "XResolution is a text": (0x011A, 2, 6, b"hello\0"),
+    "XResolution is divided by zero": (0x011A, 5, 1, struct.pack("<LL", 72, 0)),
+    "XResolution is one byte": (0x011A, 7, 1, b"\xcc"),
+    "the pointer to more is a float": (0x8769, 11, 1, struct.pack("<f", np.nan)),
+}
+
+
+def ifd(entries):
+    """EXIF of entries (tag, type, count, bytes), whether they fit each other or not."""
+    head, data = struct.pack("<H", len(entries)), b""
+    start = 8 + len(head) + 12 * len(entries) + 4
+    for tag, kind, count, value in sorted(entries):
+        place = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<L", start + len(data))
+        data += value if len(value) > 4 else b""
+        head += struct.pack("<HHL", tag, kind, count) + place
+    return b"Exif\0\0II*\0" + struct.pack("<L", 8) + head + bytes(4) + data
+
+
+def random_entries(draw):
+    """Up to eight entries of random tags, types, counts and bytes; of too many bytes only after the orientation."""
+    entries = []
+    for tag in draw.choice([*TAGS, *LATER], draw.integers(1, 9), replace=False).tolist():
+        kind, count = int(draw.choice([*SIZES])), int(draw.choice([0, 1, 1, 1, 2, 5]))
+        value = draw.bytes(SIZES[kind] * count) if draw.random() < 0.7 else bytes(SIZES[kind] * count)
+        claimed = int(draw.choice([count, 70_000, 2**31])) if tag in LATER else count
+        entries.append((tag, kind if draw.random() < 0.9 else int(draw.integers(0, 20)), claimed, value))
+    return entries
+
+
+def as_jpeg(**options):
+    file = io.BytesIO()
+    Image.fromarray(noise(24, 40)).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def opened(folder, content):
+    path = folder / "photo"
+    path.write_bytes(content)
+    return open_image(path)
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_exif_costs_neither_pixels_nor_orientation(tmp_path, name):
+    stored = np.asarray(opened(tmp_path, as_jpeg()))
+    assert_same(opened(tmp_path, as_jpeg(exif=ifd([DAMAGED[name]]))), stored)
+    assert_same(opened(tmp_path, as_jpeg(exif=ifd([DAMAGED[name], TURNED]))), np.rot90(stored, -1))
+
+
+def test_random_exif_costs_neither_pixels_nor_orientation(tmp_path):
+    """A third of them has an orientation from 1 to 8, a third one that there is not, and a third none."""
+    draw, stored = np.random.default_rng(0), np.asarray(opened(tmp_path, as_jpeg()))
+    wrong = [(3, 1, bytes(2)), (3, 1, b"\x09\0"), (2, 2, b"6\0"), (11, 1, b"\0\0\xc0\x7f")]
+    for number in range(300):
+        value = int(draw.integers(1, 9))
+        own = [(3, 1, struct.pack("<H", value)), wrong[number % 4], None][number % 3]
+        entries = random_entries(draw) + ([(0x0112, *own)] if own else [])
+        expected = stored if number % 3 else UPRIGHT[value](stored)
+        assert_same(opened(tmp_path, as_jpeg(exif=ifd(entries))), expected)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_damaged_exif_of_a_tiff_costs_neither(tmp_path, orientation):
+    stored = noise(24, 40)
+    shape = {0x0100: 40, 0x0101: 24, 0x0103: 1, 0x0106: 2, 0x0115: 3, 0x0116: 24, 0x0112: orientation}
+    entries = [(tag, 3, 1, struct.pack("<H", value)) for tag, value in shape.items()]
+    entries += [(0x0102, 3, 3, struct.pack("<HHH", 8, 8, 8)), (0x0117, 4, 1, struct.pack("<L", stored.nbytes))]
+    entries += [DAMAGED["Make is a float"], DAMAGED["the pointer to more is a float"], (0x011A, 2, 6, b"hello\0")]
+    start = len(ifd([*entries, (0x0111, 4, 1, bytes(4))])[6:])
+    content = ifd([*entries, (0x0111, 4, 1, struct.pack("<L", start))])[6:] + stored.tobytes()
+    assert_same(opened(tmp_path, content), np.ascontiguousarray(UPRIGHT[orientation](stored)))
+
+
+def test_xmp_that_is_no_utf8(tmp_path):
+    stored = opened(tmp_path, as_jpeg())
+    xmp = b'\xff\xe9 <rdf:Description tiff:Orientation="6" />'
+    assert_same(opened(tmp_path, as_jpeg(xmp=xmp)), np.rot90(np.asarray(stored), -1))
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_png_with_too_much_text_is_read(tmp_path, after):
+    texts, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    texts.add_text("Comment", "x" * 2_000_000, zip=True)
+    Image.fromarray(noise(24, 40)).save(file, "PNG", pnginfo=texts)
+    content = file.getvalue()
+    if after:
+        text = next(part for kind, part in _metadata._chunks(content) if kind == b"zTXt")
+        content = content.replace(text, b"")
+        content = content[:-12] + text + content[-12:]
+    assert_same(opened(tmp_path, content), noise(24, 40))
+
+
+def test_what_is_opened_is_upright_once(tmp_path):
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(as_jpeg(exif=ifd([TURNED])))
+    once = open_image(path)
+    assert_same(open_image(once), once)
 
 
 def test_the_eight_orientations_differ():

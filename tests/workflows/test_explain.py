@@ -1,6 +1,8 @@
 """workflows.explain in Python: the same maps as the command's, values that show and save themselves."""
 
 import json
+import os
+import struct
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from PIL import Image
 
 import jaxplain as jp
 from jaxplain.methods import method
-from jaxplain.models import Model, load
+from jaxplain.models import Model, load, sample
 from jaxplain.workflows import explain, recorded
 from jaxplain.workflows._result import wrapped
 
@@ -131,6 +133,43 @@ def test_several_images_and_failures(model, tmp_path):
     assert [image for image, _ in failures] == [str(bad)]
     with pytest.raises(ValueError, match=r"bad\.png"):
         explain(model, [str(bad)])
+
+
+def test_one_bad_image_never_stops_the_others(model):
+    """Whatever it raises: as it is read, and as it is explained."""
+
+    class Broken(os.PathLike):
+        def __fspath__(self):
+            raise AttributeError("what no one thought of")
+
+    def told(image, _):
+        if image == "sample:coins":
+            raise KeyError("coins")
+
+    failures = []
+    found = explain(
+        model,
+        ["sample:coffee", Broken(), "sample:coins", "sample:chelsea"],
+        failed=lambda *f: failures.append(f),
+        predicted=told,
+    )
+    assert [answer.image for answer in found] == ["sample:coffee", "sample:chelsea"]
+    assert [type(error) for _, error in failures] == [AttributeError, KeyError]
+
+
+def test_photographs_with_damaged_exif_are_explained_in_their_turn(run, tiny, tmp_path):
+    """A Make that is a float, beside an orientation, once ended the batch with a traceback."""
+    make = struct.pack("<HHLf", 0x010F, 11, 1, 1.5) + struct.pack("<HHLHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<LH", 8, 2) + make + bytes(4)
+    sample("coffee").save(tmp_path / "phone.jpg", exif=exif)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "phone.jpg").read_bytes()[:4000])
+    photos = [tmp_path / "cut.jpg", tmp_path / "phone.jpg", "sample:chelsea"]
+    result = run("explain", *photos, "--model=tiny", "--weights", tiny, "--out", tmp_path / "out")
+    assert result.status == 1
+    assert "1 of 3 images could not be explained" in result.err
+    assert "cut.jpg cannot be decoded" in result.err
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.npz")) == ["chelsea.npz", "phone.npz"]
+    assert json.loads((tmp_path / "out" / "phone.json").read_text())["size"] == [400, 600]
 
 
 def test_an_iterator_gives_each_explanation_as_it_is_ready(model):
