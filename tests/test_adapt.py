@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from compare import assert_close
 from flax import linen, nnx
 
@@ -243,11 +244,8 @@ def types_of(module):
     return [(path, type(node)) for path, node in nnx.iter_modules(module)]
 
 
-@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-def test_the_users_nnx_module_is_left_as_it_is(train):
+def test_the_users_nnx_module_is_left_as_it_is():
     module = nnx_case()
-    if train:
-        module.train()
     before, types = state_of(module), types_of(module)
     net = jp.from_nnx(module)
     net(X)
@@ -548,3 +546,117 @@ def test_a_function_is_invisible_and_a_named_module_of_it_is_not():
     assert list(jp.layers(plain[1], X)) == ["conv", "head"]
     assert list(jp.layers(named[1], X)) == ["conv", "relu", "head"]
     assert_close(jp.view(named[1], "relu", X)[0], np.maximum(jp.view(plain[1], "conv", X)[0], 0))
+
+
+# What runs as in training is refused: a frozen mask of dropout and the statistics of one image give wrong maps.
+
+
+class NNXDrops(nnx.Module):
+    """Dropout and a BatchNorm; `train` is handed on where it is given."""
+
+    def __init__(self, rate=0.5):
+        rngs = nnx.Rngs(0)
+        self.conv, self.norm = nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.BatchNorm(4, rngs=rngs)
+        self.drop, self.head = nnx.Dropout(rate, rngs=rngs), nnx.Linear(4, 5, rngs=rngs)
+
+    def __call__(self, x, train=None):
+        given = {} if train is None else {"use_running_average": not train}
+        a = self.norm(self.conv(x), **given)
+        a = self.drop(a, **({} if train is None else {"deterministic": not train}))
+        return self.head(positions_mean(a))
+
+
+class NNXNoise(nnx.Module):
+    """Random numbers that no flag turns off."""
+
+    def __init__(self):
+        self.conv, self.rngs = nnx.Conv(3, 5, (3, 3), rngs=nnx.Rngs(0)), nnx.Rngs(1)
+
+    def __call__(self, x):
+        return positions_mean(self.conv(x)) * jax.random.bernoulli(self.rngs.noise(), 0.5)
+
+
+def test_an_nnx_module_in_training_mode_raises():
+    module = NNXDrops()
+    before = state_of(module)
+    says = r"by drop \(deterministic=False\), norm \(use_running_average=False\): call model\.eval\(\) first\."
+    with pytest.raises(ValueError, match=says):
+        jp.from_nnx(module)
+    assert_close(state_of(module), before, 0)
+    module.eval()
+    assert_close(jp.from_nnx(module)(X), module(X[None])[0])
+
+
+def test_dropout_of_rate_0_is_no_training():
+    module = NNXDrops(rate=0.0)
+    module.norm.use_running_average = True
+    assert_close(jp.from_nnx(module)(X), module(X[None])[0])
+
+
+def test_the_options_of_an_nnx_call_decide_over_its_mode():
+    module = NNXDrops()
+    assert_close(jp.from_nnx(module, train=False)(X), module(X[None], train=False)[0])
+    module.eval()
+    says = r"by norm \(use_running_average=False\), drop \(deterministic=False\), drop \(draws random numbers\): call"
+    with pytest.raises(ValueError, match=says):
+        jp.saliency(jp.from_nnx(module, train=True), X, TARGET)
+
+
+def test_an_nnx_module_that_draws_raises():
+    with pytest.raises(ValueError, match=r"by rngs \(draws random numbers\)"):
+        jp.from_nnx(NNXNoise())(X)
+
+
+class LinenDrops(linen.Module):
+    rate: float = 0.5
+    told: bool = True
+
+    @linen.compact
+    def __call__(self, x, train=True):
+        told = {"deterministic": not train} if self.told else {}
+        a = linen.BatchNorm(use_running_average=not train, name="norm")(linen.Conv(4, (3, 3), name="conv")(x))
+        a = linen.Dropout(self.rate, name="drop")(a, **told)
+        return linen.Dense(5, name="head")(positions_mean(a))
+
+
+class LinenNoise(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        return linen.Dense(5)(positions_mean(x)) * jax.random.bernoulli(self.make_rng("noise"), 0.5)
+
+
+def test_a_linen_module_in_training_mode_raises_our_sentence():
+    module = LinenDrops()
+    variables = module.init(jax.random.key(0), X[None], train=False)
+    says = r"by norm \(use_running_average=False\), drop \(deterministic=False\): give from_linen .*train=False"
+    with pytest.raises(ValueError, match=says):
+        jp.saliency(jp.from_linen(module, variables), X, TARGET)
+    with pytest.raises(ValueError, match=r"by norm \(use_running_average=False\): give"):
+        jp.from_linen(LinenDrops(rate=0.0), variables)(X)
+    with pytest.raises(ValueError, match=r"by drop \(deterministic=None\): give"):
+        jp.from_linen(LinenDrops(told=False), variables, train=False)(X)
+    assert_close(jp.from_linen(module, variables, train=False)(X), module.apply(variables, X[None], train=False)[0])
+
+
+def test_a_linen_module_that_draws_raises_our_sentence():
+    module = LinenNoise()
+    variables = module.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, X[None])
+    with pytest.raises(ValueError, match=r'in training mode, by .*needs PRNG for "noise".*: give from_linen'):
+        jp.from_linen(module, variables)(X)
+
+
+@pytest.mark.parametrize(
+    ("adapt", "says"),
+    [
+        (lambda: jp.from_nnx(LinenCNN()), r"This is a Linen module, but an NNX module is expected: use from_linen"),
+        (lambda: jp.from_linen(nnx_case(), {}), r"This is an NNX module, but a Linen module is expected: use from_nnx"),
+        (lambda: jp.from_nnx(NNXCNN), r"This is the class NNXCNN, but an NNX module is expected: make one, NNXCNN"),
+        (lambda: jp.from_nnx(torch.nn.Linear(1, 1)), r"This is a torch module, .*jaxplain\.models\.load"),
+        (lambda: jp.from_nnx({"params": 1}), r"This is a dict, but an NNX module is expected\."),
+        (lambda: jp.from_nnx(jnp.tanh), r"but an NNX module is expected\."),
+    ],
+    ids=["linen", "nnx", "class", "torch", "dict", "function"],
+)
+def test_what_is_no_module_of_the_framework_raises(adapt, says):
+    with pytest.raises(ValueError, match=says):
+        adapt()
