@@ -229,7 +229,6 @@ MEASURES: dict[str, Measure] = {
         ("layers drawn anew, the last one first", "rank correlation with the map"), of="method",
     ),
 }  # fmt: skip
-OF_BOXES = ("pointing_game", "energy_in_box")
 
 
 def blurred(pixels: ArrayLike) -> Float[Array, "S S 3"]:
