@@ -14,7 +14,7 @@ import typer
 
 from jaxplain.cli.concept import concept
 from jaxplain.cli.convert import convert
-from jaxplain.cli.errors import say
+from jaxplain.cli.errors import say, tell
 from jaxplain.cli.evaluate import evaluate
 from jaxplain.cli.explain import explain
 from jaxplain.cli.fetch import fetch
@@ -48,7 +48,7 @@ def jaxplain(
     For a start: jaxplain explain sample:chelsea
     """
     if show_version:
-        print(f"jaxplain {version('jaxplain')}", flush=True)
+        tell(f"jaxplain {version('jaxplain')}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ from typer import Argument, Option, Typer
 
 from jaxplain import _types
 from jaxplain.cli.common import check_out, places, save, save_each
-from jaxplain.cli.errors import say_left_out
+from jaxplain.cli.errors import say_left_out, tell
 from jaxplain.cli.options import Images, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.parsing import Command
 from jaxplain.cli.progress import bars
@@ -74,7 +74,7 @@ def fit_command(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_concept(path, fitted)
     _show_fitted(fitted)
-    print(f"{path} written", flush=True)
+    tell(f"{path} written")
 
 
 @concept.command(cls=Command)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from jaxplain.cli.errors import tell
+
 _KINDS = "A .pth or .pt, a .safetensors, a folder by this command or by Orbax."
 File = Annotated[Path, Argument(metavar="FILE", help=_KINDS)]
 Network = Annotated[str, Option(metavar="NAME", help="Its network, as `jaxplain models` lists them.")]
@@ -36,7 +38,9 @@ def convert(
         converted.save(out)
     leaves, names = jax.tree.leaves(converted.net), converted.spec.categories
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    print(f"{file} is converted for {model} and written to {out}")
-    print(f"{len(leaves)} arrays, {sum(leaf.size for leaf in leaves):,} parameters, {len(names):,} classes: {shown}")
-    print(f"sha256 {converted.weights.sha256 or 'unknown'}")
-    print(f"Go on with: jaxplain explain sample:chelsea --model {model} --weights {shlex.quote(str(out))}", flush=True)
+    tell(
+        f"{file} is converted for {model} and written to {out}",
+        f"{len(leaves)} arrays, {sum(leaf.size for leaf in leaves):,} parameters, {len(names):,} classes: {shown}",
+        f"sha256 {converted.weights.sha256 or 'unknown'}",
+        f"Go on with: jaxplain explain sample:chelsea --model {model} --weights {shlex.quote(str(out))}",
+    )

@@ -172,7 +172,7 @@ def test_classes_come_first_and_long_methods_tell_of_themselves(model):
     [
         ({"methods": []}, "There are no methods"),
         ({"methods": ["saliency"], "layer": "relu"}, "--layer is for methods that look at a layer, and there is none"),
-        ({"num_segments": 3}, "for methods of segments: add --method secam"),
+        ({"num_segments": 3}, "for methods of segments, and there is none: add --method secam"),
         ({"methods": ["fam"]}, "fam compares an image with a reference, which is not given"),
         ({"reference": "sample:coffee"}, "add --method fam, or leave --reference out"),
         ({"options": {"rise": {"samples": 3}}}, "options for rise, which is not among the methods"),
