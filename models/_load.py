@@ -188,6 +188,9 @@ def _check_record(record, folder):
         raise ValueError(f"{folder} has the outputs {record['outputs']!r:.60}, which cannot be; convert again.")
     if not all(isinstance(record.get(name) or "", str) for name in ("source", "sha256")):
         raise ValueError(f"{folder} has a source or a sha256 that is no text; convert again.")
+    for name in (*categories, record.get("source") or ""):
+        if not name.isprintable():  # it goes to terminals
+            raise ValueError(f"{folder} has the name {name!r:.60}, which cannot be shown; convert again.")
 
 
 def _fits(name, value):

@@ -152,7 +152,7 @@ class Model(NamedTuple):
         spec = self.spec._asdict()
         return {
             "architecture": spec["name"],
-            "source": self.weights.source,
+            "source": "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.weights.source),
             "sha256": self.weights.sha256,
             "categories": list(spec["categories"]),
             "outputs": self.outputs,

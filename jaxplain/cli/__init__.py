@@ -14,7 +14,7 @@ import typer
 
 from jaxplain.cli.concept import concept
 from jaxplain.cli.convert import convert
-from jaxplain.cli.errors import say
+from jaxplain.cli.errors import say, tell
 from jaxplain.cli.evaluate import evaluate
 from jaxplain.cli.explain import explain
 from jaxplain.cli.fetch import fetch
@@ -22,6 +22,7 @@ from jaxplain.cli.finetune import finetune
 from jaxplain.cli.layers import layers
 from jaxplain.cli.methods import methods
 from jaxplain.cli.models import models
+from jaxplain.cli.parsing import Command
 from jaxplain.cli.retrieve import retrieve
 from jaxplain.cli.samples import samples
 from jaxplain.weights_convert import cache_folder
@@ -34,7 +35,7 @@ app: typer.Typer = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (explain, evaluate, retrieve, methods, layers, models, fetch, convert, finetune, samples):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(concept, name="concept")
 
 
@@ -47,7 +48,7 @@ def jaxplain(
     For a start: jaxplain explain sample:chelsea
     """
     if show_version:
-        print(f"jaxplain {version('jaxplain')}", flush=True)
+        tell(f"jaxplain {version('jaxplain')}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxplain.cli.errors import report
+from jaxplain.cli.errors import report, tell
 from jaxplain.cli.progress import bar, parts
 from jaxplain.cli.tables import show
 
@@ -58,7 +58,7 @@ def save(found: Any, path: Path, *, table: bool = True) -> None:
     *kinds, last = (file.suffix for file in found.save(f"{path}.png"))
     if table:
         show(*found.table())
-    print(f"{path}{', '.join(kinds)} and {last} written", flush=True)
+    tell(f"{path}{', '.join(kinds)} and {last} written")
 
 
 def save_each(paths: dict[str, Path], explain: Callable[..., Iterator[Any]], *, table: bool = True) -> None:

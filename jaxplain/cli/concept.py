@@ -7,8 +7,9 @@ from typer import Argument, Option, Typer
 
 from jaxplain import _types
 from jaxplain.cli.common import check_out, places, save, save_each
-from jaxplain.cli.errors import say_left_out
+from jaxplain.cli.errors import say_left_out, tell
 from jaxplain.cli.options import Images, ModelName, Out, Outputs, Skip, WeightsPath
+from jaxplain.cli.parsing import Command
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
 from jaxplain.concepts import read
@@ -40,7 +41,7 @@ Test = Annotated[str, Option(metavar="TEST", help=_TESTS)]
 concept = Typer(help="Fit concepts, show where they are seen, and what they count for.", rich_markup_mode=None)
 
 
-@concept.command("fit")
+@concept.command("fit", cls=Command)
 def fit_command(
     name: Name,
     images: Shown,
@@ -73,10 +74,10 @@ def fit_command(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_concept(path, fitted)
     _show_fitted(fitted)
-    print(f"{path} written", flush=True)
+    tell(f"{path} written")
 
 
-@concept.command()
+@concept.command(cls=Command)
 def explain(
     images: Images,
     concepts: Concepts,
@@ -106,7 +107,7 @@ def explain(
     )
 
 
-@concept.command("global")
+@concept.command("global", cls=Command)
 def global_command(
     folder: Folder,
     concepts: Concepts,

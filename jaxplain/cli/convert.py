@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from jaxplain.cli.errors import tell
 from jaxplain.cli.options import Outputs
 
 _KINDS = "A .pth or .pt, a .safetensors, a folder by this command or by Orbax."
@@ -40,8 +41,10 @@ def convert(
         converted.save(out)
     leaves, names = jax.tree.leaves(converted.net), converted.spec.categories
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    print(f"{file} is converted for {model} and written to {out}")
-    print(f"{len(leaves)} arrays, {sum(leaf.size for leaf in leaves):,} parameters, {len(names):,} classes: {shown}")
-    print(f"outputs: {converted.outputs}")
-    print(f"sha256 {converted.weights.sha256 or 'unknown'}")
-    print(f"Go on with: jaxplain explain sample:chelsea --model {model} --weights {shlex.quote(str(out))}", flush=True)
+    tell(
+        f"{file} is converted for {model} and written to {out}",
+        f"{len(leaves)} arrays, {sum(leaf.size for leaf in leaves):,} parameters, {len(names):,} classes: {shown}",
+        f"outputs: {converted.outputs}",
+        f"sha256 {converted.weights.sha256 or 'unknown'}",
+        f"Go on with: jaxplain explain sample:chelsea --model {model} --weights {shlex.quote(str(out))}",
+    )

@@ -1,4 +1,4 @@
-"""How the command line says what is wrong; errors that reach `main` are told by it."""
+"""What the command line says: results on stdout, and on stderr what is wrong, also by errors that reach `main`."""
 
 import sys
 from collections.abc import Sequence
@@ -6,9 +6,19 @@ from collections.abc import Sequence
 import typer
 
 
+def printable(text: object) -> str:
+    """The text with escapes for what would move the cursor, turn text or hide it; names may be anybody's."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in str(text))
+
+
+def tell(*lines: str) -> None:
+    """Prints lines on stdout."""
+    print(*(printable(line).replace("\n", "\\n") for line in lines), sep="\n", flush=True)
+
+
 def say(message: object) -> None:
     """Prints one line on stderr."""
-    print(f"jaxplain: {' '.join(str(message).splitlines())}", file=sys.stderr)
+    print(f"jaxplain: {printable(' '.join(str(message).splitlines()))}", file=sys.stderr)
 
 
 def say_left_out(image: object, error: Exception) -> None:

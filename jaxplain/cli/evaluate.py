@@ -8,7 +8,17 @@ from typer import Option
 from jaxplain import _types
 from jaxplain.cli.common import check_out, keep_photographs, save
 from jaxplain.cli.errors import report
-from jaxplain.cli.options import Images, Layer, ModelName, Out, Outputs, WeightsPath
+from jaxplain.cli.options import (
+    Images,
+    Layer,
+    ModelName,
+    NumSegments,
+    Out,
+    Outputs,
+    Reference,
+    Segmenter,
+    WeightsPath,
+)  # fmt: skip
 from jaxplain.cli.progress import in_turn
 from jaxplain.methods import METHODS
 
@@ -22,12 +32,6 @@ _FILLS = f"What hidden pixels are: {', '.join(get_args(_types.Fill))}. Default: 
 Fill = Annotated[str | None, Option(metavar="FILL", help=_FILLS)]
 _BOX = "The object in one image, in its pixels, for pointing_game and energy_in_box."
 Box = Annotated[str | None, Option(metavar="LEFT,TOP,RIGHT,BOTTOM", help=_BOX)]
-_COMPARING = " and ".join(row.name for row in METHODS.values() if row.target == "reference")
-Reference = Annotated[str | None, Option(metavar="IMAGE", help=f"The image that {_COMPARING} compares with.")]
-_OF_SEGMENTS = " and ".join(row.name for row in METHODS.values() if "segments" in row.needs)
-_SEGMENTERS = f"Segments of {_OF_SEGMENTS}: {', '.join(get_args(_types.Segmenter))}."
-Segmenter = Annotated[str, Option(metavar="NAME", help=_SEGMENTERS)]
-NumSegments = Annotated[int, Option("--num-segments", "--segments", help="About how many segments slic makes.", min=1)]
 
 
 def evaluate(
@@ -42,8 +46,8 @@ def evaluate(
     fill: Fill = None,
     box: Box = None,
     reference: Reference = None,
-    segmenter: Segmenter = "slic",
-    num_segments: NumSegments = 50,
+    segmenter: Segmenter = None,
+    num_segments: NumSegments = None,
     out: Out = Path("out"),
 ) -> None:
     """Measure how faithful explanations are.

@@ -9,13 +9,15 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from jaxplain.cli.common import places, save_each
-from jaxplain.cli.options import NAMES, ModelName, Out, Outputs, WeightsPath
+from jaxplain.cli.options import NAMES, NumSegments, Out, Outputs, Reference, Segmenter, WeightsPath
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
 Methods = Annotated[
     list[str] | None, Option(metavar="NAME", help=f"Repeatable; default: grad_cam. There is {', '.join(METHODS)}.")
 ]
+_DEFAULT = "Network, as `jaxplain models` lists them; default: efficientnet_lite0."
+Network = Annotated[str | None, Option(metavar="NAME", help=_DEFAULT)]
 _AT = "Layer of class activation maps, repeatable; see `jaxplain layers MODEL`."
 Layers = Annotated[list[str] | None, Option(metavar="NAME", help=_AT)]
 _CLASSES = "Name or index, or 'not NAME', repeatable; default: the top prediction, of labels all from p = 0.5."
@@ -25,16 +27,12 @@ _SET = "Such as rise.samples=1000; see `jaxplain methods`."
 Settings = Annotated[list[str] | None, Option("--set", metavar="METHOD.OPTION=VALUE", help=_SET)]
 _SMOOTH = "Mean maps over so many noisy images (SmoothGrad)."
 Smooth = Annotated[int | None, Option(metavar="SAMPLES", help=_SMOOTH, min=1)]
-_SEGMENTS = "About so many superpixels; default: 50."
-NumSegments = Annotated[int | None, Option("--num-segments", "--segments", help=_SEGMENTS, min=1)]
-Segmenter = Annotated[str | None, Option(metavar="NAME", help="slic (default), quickshift or felzenszwalb.")]
-Reference = Annotated[str | None, Option(metavar="IMAGE", help="The image that fam compares with.")]
 Again = Annotated[Path | None, Option(metavar="FILE.json", help="Repeat the run of this record, and nothing else.")]
 
 
 def explain(
     images: Annotated[list[str] | None, Argument(metavar="IMAGE", help=NAMES)] = None,
-    model: ModelName = "efficientnet_lite0",
+    model: Network = None,
     weights: WeightsPath = None,
     outputs: Outputs = None,
     method: Methods = None,
@@ -63,8 +61,8 @@ def explain(
     kind: dict[str, Any] = {"outputs": outputs}
     asked = {name: value for name, value in asked.items() if value not in (None, [], {})}
     if again is None:
-        loaded = load(model, weights, **kind)
-    elif images or asked or outputs:
+        loaded = load(model or "efficientnet_lite0", weights, **kind)
+    elif images or model or asked or outputs:
         raise ValueError("--again repeats a run as it was: leave all images and options but --weights and --out out.")
     else:
         images, loaded, asked = _repeated(workflows.recorded(again), again, weights)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
+from jaxplain.cli.errors import tell
 from jaxplain.cli.options import Model
 from jaxplain.cli.progress import bar
 
@@ -36,5 +37,5 @@ def fetch(model: Model, weights: Set = None, from_url: Url = None, file: File = 
 
         folder = fetch(model, weights, url=from_url, file=file, progress=progress)
     choice = "" if published == published_set(model) else f" --weights {shlex.quote(published.name)}"
-    print(f"The {published.name} weights of {model} are in {folder}; go on with")
-    print(f"jaxplain explain sample:chelsea --model {model}{choice}", flush=True)
+    go_on = f"jaxplain explain sample:chelsea --model {model}{choice}"
+    tell(f"The {published.name} weights of {model} are in {folder}; go on with", go_on)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from jaxplain.cli.common import check_out
+from jaxplain.cli.errors import tell
 from jaxplain.cli.options import ModelName
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
@@ -63,8 +64,10 @@ def finetune(
         tuned = workflows.finetune(start, folder, **options)
     tuned.save(out)
     show(*tuned.table())
-    print(f"{out} written, with learning_curve.png and history.json")
-    print(f"Go on with: jaxplain explain IMAGE --model {model} --weights {shlex.quote(str(out))}", flush=True)
+    tell(
+        f"{out} written, with learning_curve.png and history.json",
+        f"Go on with: jaxplain explain IMAGE --model {model} --weights {shlex.quote(str(out))}",
+    )
 
 
 def _check(out, folder):

@@ -1,5 +1,6 @@
 """jaxplain methods: what each method needs, costs and answers."""
 
+from jaxplain.cli.errors import tell
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
@@ -8,7 +9,7 @@ def methods() -> None:
     """List the methods: what comes out, their options, their passes through the network, what they answer."""
     columns = "method", "map of", "needs", "options", "forward", "backward", "question"
     show(None, columns, [_cells(row) for row in METHODS.values()])
-    print("Options are set by --set METHOD.OPTION=VALUE, such as --set rise.samples=1000.", flush=True)
+    tell("Options are set by --set METHOD.OPTION=VALUE, such as --set rise.samples=1000.")
 
 
 def _cells(row):

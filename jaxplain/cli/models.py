@@ -1,5 +1,6 @@
 """jaxplain models: which networks there are."""
 
+from jaxplain.cli.errors import tell
 from jaxplain.cli.tables import show
 
 
@@ -19,4 +20,4 @@ def models() -> None:
 
     listed = [row for name in available() for row in rows(name)]
     show(None, ("model", "input", "parameters", "weights", "here"), listed)
-    print("`jaxplain fetch MODEL` gets what is not here, and `--weights NAME` one set among several.", flush=True)
+    tell("`jaxplain fetch MODEL` gets what is not here, and `--weights NAME` one set among several.")

@@ -1,9 +1,12 @@
 """Options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from typer import Argument, Option
+
+from jaxplain import _types
+from jaxplain.methods import METHODS
 
 NAMES = "Files, or sample:chelsea, sample:coffee..."
 
@@ -18,3 +21,10 @@ Outputs = Annotated[str | None, Option(metavar="KIND", help=_MEAN)]
 Layer = Annotated[str | None, Option(metavar="NAME", help=_AT)]
 Skip = Annotated[bool, Option("--skip-unreadable", help="Leave out files that are no images, and say which.")]
 Out = Annotated[Path, Option(metavar="DIR", help="Folder for the results.")]
+_COMPARING = " and ".join(row.name for row in METHODS.values() if row.target == "reference")
+Reference = Annotated[str | None, Option(metavar="IMAGE", help=f"The image that {_COMPARING} compares with.")]
+_OF_SEGMENTS = " and ".join(row.name for row in METHODS.values() if "segments" in row.needs)
+_SEGMENTERS = f"Segments of {_OF_SEGMENTS}: {', '.join(get_args(_types.Segmenter))}; default: slic."
+Segmenter = Annotated[str | None, Option(metavar="NAME", help=_SEGMENTERS)]
+_COUNT = "About how many segments slic makes; default: 50."
+NumSegments = Annotated[int | None, Option("--num-segments", "--segments", help=_COUNT, min=1)]

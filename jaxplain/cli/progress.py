@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jaxplain.cli.errors import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -21,7 +23,11 @@ def bar(*columns: Any, alone: bool = True) -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    shown = TextColumn("{task.description}"), BarColumn(), *(columns or (MofNCompleteColumn(), TimeElapsedColumn()))
+    shown = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        *(columns or (MofNCompleteColumn(), TimeElapsedColumn())),
+    )
     options: dict[str, Any] = {"transient": alone, "disable": alone and not console.is_terminal}
     return Progress(*shown, console=console, redirect_stdout=sys.stdout.isatty(), **options)
 
@@ -30,7 +36,7 @@ def bar(*columns: Any, alone: bool = True) -> "Progress":
 def bars() -> "Iterator[Track]":
     """A function that goes through work and shows a bar meanwhile, if stderr is a terminal."""
     with bar() as shown:
-        yield lambda work, title: shown.track(work, description=title)
+        yield lambda work, title: shown.track(work, description=printable(title))
 
 
 def in_turn(work: Sequence[Any], title: str) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from jaxplain.cli.errors import tell
 from jaxplain.cli.progress import bars
 
 Folder = Annotated[Path, Argument(metavar="DIR", help="Folder for the samples, made if it is not there.")]
@@ -21,9 +22,10 @@ def samples(folder: Folder, count: Count = 20) -> None:
 
     with bars() as track:
         written = samples(folder, count=count, track=track)
-    print(f"{written.textures}: photographs of textures, a folder a class")
-    print(f"{written.concepts}: drawn textures, a folder a concept, and random crops")
-    if written.weights is None:
-        print("No weights are among them, since the demo extra is not installed.", flush=True)
-    else:
-        print(f"{written.weights}: a copy of the installed weights of EfficientNet-Lite0", flush=True)
+    tell(
+        f"{written.textures}: photographs of textures, a folder a class",
+        f"{written.concepts}: drawn textures, a folder a concept, and random crops",
+        "No weights are among them, since the demo extra is not installed."
+        if written.weights is None
+        else f"{written.weights}: a copy of the installed weights of EfficientNet-Lite0",
+    )

@@ -1,7 +1,8 @@
 """How the command line prints tables."""
 
-import contextlib
 from collections.abc import Iterable, Sequence
+
+from jaxplain.cli.errors import printable
 
 
 def show(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -9,8 +10,10 @@ def show(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(*(Column(name, overflow="fold") for name in columns), title=title)
+    table = Table(*(Column(name, overflow="fold") for name in columns), title=title and printable(title))
     for row in rows:
-        table.add_row(*row)
-    with contextlib.suppress(SystemExit):  # rich's answer to a reader that stops reading; the work goes on
-        Console(markup=False, emoji=False).print(table)  # names of files and classes may have brackets and colons
+        table.add_row(*map(printable, row))
+    console = Console(markup=False, emoji=False)  # names of files and classes may have brackets and colons
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="", flush=True)

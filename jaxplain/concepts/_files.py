@@ -69,6 +69,9 @@ def _fitted(record):
     examples = _decoded(record["examples"], np.uint8)
     if examples.ndim != 4 or not len(examples) or examples.shape[1:] != (EXAMPLE_SIDE, EXAMPLE_SIDE, 3):
         raise ValueError("its examples are no pictures")
+    for name in (*texts.values(), *concepts):
+        if not name.isprintable():  # it goes to terminals
+            raise ValueError(f"its name {name!r:.60} has characters that cannot be shown")
     return Fitted(**facts, concepts=concepts, nulls=nulls, examples=examples)
 
 

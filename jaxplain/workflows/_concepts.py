@@ -80,6 +80,8 @@ def fit_concept(
     """
     if nulls < 2:
         raise ValueError(f"nulls is {nulls}, expected a whole number from 2, such as 20; give a larger one.")
+    if not name or not name.isprintable():
+        raise ValueError(f"The concept is called {name!r:.60}, which cannot be shown; give it another name.")
     layers = [checked_layer(model, layer) for layer in dict.fromkeys(layers or [model.spec.cam_layer])]
     reading = Reading(failed, track)
     ours, theirs = (read_levels(some, model.spec, reading) for some in (images, random))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxplain._types import Fill, Metric, Segmenter
-from jaxplain.methods import METHODS, check_name
+from jaxplain.methods import check_name
 from jaxplain.models import Asked, Model, Track, find_target, probability, untracked
 from jaxplain.net import embedding
 from jaxplain.workflows._evaluation import Evaluation, Outcome, Setting, summarised
@@ -20,7 +20,6 @@ from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._measures import (
     FILLS,
     MEASURES,
-    OF_BOXES,
     OF_CLASSES,
     Case,
     about_class,
@@ -29,8 +28,9 @@ from jaxplain.workflows._measures import (
     measured,
 )
 from jaxplain.workflows._methods import Bound, Methods, bound, rows
+from jaxplain.workflows._options import check_used
 from jaxplain.workflows._running import computed
-from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
+from jaxplain.workflows._segments import checked_segments, segmented, static_count
 from jaxplain.workflows._targets import check_signs, covectors
 
 Box = tuple[float, float, float, float]
@@ -60,8 +60,8 @@ def evaluate(
     fill: Fill | None = None,
     box: Sequence[float | int] | None = None,
     reference: Any = None,
-    segmenter: Segmenter = "slic",
-    num_segments: int = 50,
+    segmenter: Segmenter | None = None,
+    num_segments: int | None = None,
     track: Track = untracked,
 ) -> Evaluation:
     """How faithful the maps of some methods are, by some metrics, for each image and on the mean.
@@ -78,7 +78,7 @@ def evaluate(
     `box` is the object (left, top, right, bottom) in the pixels of one image, for pointing_game and energy_in_box.
     Methods that are about a reference image explain the similarity to it: what is measured in place of the probability
     is the cosine similarity of the embeddings at the layer. Methods of segments have those that the segmenter cuts from
-    each image, about `num_segments` of them for slic.
+    each image, about `num_segments` (50) of them for slic, the default.
 
     An image that cannot be read, or whose maps are not finite, is among `failed`, or raises its error where it is the
     only one. ValueError for options that do not go together.
@@ -89,14 +89,16 @@ def evaluate(
     """
     images, chosen = _listed(images), rows(methods)
     wanted = tuple(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
-    _check_names(wanted, fill, segmenter)
-    _check_box(box, wanted, images)
-    about = any(row.target == "reference" for row in chosen.values())
-    _check_reference(about, reference)
+    _check_names(wanted, fill)
+    cutting, count = checked_segments(segmenter, num_segments)
+    given = {"segmenter": segmenter, "num_segments": num_segments, "target": target, "fill": fill, "box": box}
+    check_used(given | {"layer": layer, "reference": reference}, chosen.values(), wanted)
+    _check_box(box, images)
+    about = reference is not None
     layer = checked_layer(model, layer, spatial=any("layer" in row.needs for row in chosen.values()))
     setting = Setting(
         model.spec.name, model.weights, model.spec.input_size, chosen, wanted, layer, fill or "black", fill or "blur",
-        segmenter, num_segments, image_name(reference) if about else None, _kind(model, wanted),
+        cutting, count, image_name(reference) if about else None, _kind(model, wanted),
     )  # fmt: skip
     asked = None if target is None else find_target(target, model.spec.categories)
     check_signs(chosen.values(), () if asked is None else (asked,), model.spec.categories)
@@ -138,14 +140,13 @@ def _listed(images: Any) -> Sequence[Any]:
     return list(found.values())
 
 
-def _check_names(metrics, fill, segmenter):
+def _check_names(metrics, fill):
     for metric in metrics:
         check_name("metric", metric, MEASURES)
     if not metrics:
         raise ValueError(f"There are no metrics; give some of {', '.join(MEASURES)}.")
     if fill is not None:
         check_name("fill", fill, FILLS)
-    check_name("segmenter", segmenter, SEGMENTERS)
 
 
 def _kind(model, metrics):
@@ -157,27 +158,9 @@ def _kind(model, metrics):
     return kind
 
 
-def _check_reference(about, reference):
-    """A reference is there where a method is about it, and nowhere else."""
-    if about and reference is None:
-        raise ValueError("A method compares images with a reference, which is not given: add --reference IMAGE.")
-    if reference is not None and not about:
-        of_references = [row.name for row in METHODS.values() if row.target == "reference"]
-        raise ValueError(
-            f"--reference is for the method {' or '.join(of_references)}: add --method {of_references[0]}."
-        )
-
-
-def _check_box(box, metrics, images):
-    """A box is there where it is needed, for one image, and nowhere else."""
-    of_boxes = [name for name in metrics if name in OF_BOXES]
-    if box is None:
-        if of_boxes:
-            raise ValueError(f"{of_boxes[0]} compares a map with the object's box: add --box LEFT,TOP,RIGHT,BOTTOM.")
-        return
-    if not of_boxes:
-        raise ValueError(f"--box is for the metrics {' and '.join(OF_BOXES)}: add --metric {OF_BOXES[0]}.")
-    if len(images) > 1:
+def _check_box(box, images):
+    """A box is of one image."""
+    if box is not None and len(images) > 1:
         raise ValueError(f"--box is the object in one image, but there are {len(images)}: evaluate each on its own.")
 
 

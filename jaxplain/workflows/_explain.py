@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
-from jaxplain.methods import METHODS, Method, check_name, smoothed, with_options
+from jaxplain.methods import Method, smoothed, with_options
 from jaxplain.models import Asked, Failed, Model, find_class, levels, normalised, open_image
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
@@ -20,8 +20,9 @@ from jaxplain.workflows._explanation import Explanation, Reference
 from jaxplain.workflows._images import as_given, each, image_name, photos
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
+from jaxplain.workflows._options import check_used
 from jaxplain.workflows._running import Watch, computed, reporting
-from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
+from jaxplain.workflows._segments import checked_segments, segmented, static_count
 from jaxplain.workflows._targets import asked_of, check_signs, covectors, predicted
 
 LONG = 200  # passes from which on a method tells how far it is
@@ -82,7 +83,11 @@ def explain(
     at = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer or [model.spec.cam_layer]))
     for name in at:
         checked_layer(model, name, spatial=any("layer" in row.needs for row in asked))
-    _check_options(asked, layer, num_segments, segmenter, reference, against)
+    cutting, count = checked_segments(segmenter, num_segments)
+    _check_options(
+        asked, layer=layer, segmenter=segmenter, num_segments=num_segments, reference=reference, against=against,
+        target=targets,
+    )  # fmt: skip
     names = [row.name for row in asked]
     if smooth is not None:
         sigma = NOISE * float(np.mean(1 / np.asarray(model.spec.std)))
@@ -100,13 +105,12 @@ def explain(
         "reference": None if reference is None else image_name(reference),
     }
     compared = None if reference is None else _reference(model, reference, at)
-    count = 50 if num_segments is None else num_segments
     question = Question(
         model,
         _placed(asked, at),
         wanted,
         opposed,
-        segmenter or "slic",
+        cutting,
         count,
         compared,
         settings,
@@ -147,27 +151,13 @@ def _placed(rows, at):
     return placed
 
 
-def _check_options(rows, layer, num_segments, segmenter, reference, against):
+def _check_options(rows, **given):
     """Raises ValueError for an option without a method that it is for, and the other way round."""
-    if num_segments is not None and num_segments < 1:
-        raise ValueError(f"The number of segments is {num_segments}, expected 1 or more; give a larger one.")
-    if segmenter is not None:
-        check_name("segmenter", segmenter, SEGMENTERS)
-    if (num_segments, segmenter) != (None, None) and not any("segments" in row.needs for row in rows):
-        some = next(row.name for row in METHODS.values() if "segments" in row.needs)
-        raise ValueError(f"The segmenter and the number of segments are for methods of segments: add --method {some}.")
-    if num_segments is not None and segmenter not in (None, "slic"):
-        raise ValueError(f"The number of segments is for slic; {segmenter} finds it itself: leave it out.")
-    comparing = [row.name for row in rows if row.target == "reference"]
-    if bool(comparing) != (reference is not None):
-        name = next(row.name for row in METHODS.values() if row.target == "reference")
-        raise ValueError(f"{name} compares an image with another: give --method {name} and --reference IMAGE.")
     alone = [row for row in rows if row.target in ("class", "reference")]
-    if alone and against is not None:
+    if alone and given["against"] is not None:
         why = "knows no classes" if alone[0].target == "reference" else "holds its target against all other classes"
         raise ValueError(f"{alone[0].name} {why}, not against one: leave --against out.")
-    if layer is not None and not any("layer" in row.needs for row in rows):
-        raise ValueError(f"{rows[0].name} explains the image and has no layer: leave --layer out.")
+    check_used(given, rows)
 
 
 def _reference(model, image, at):

@@ -270,7 +270,6 @@ MEASURES: dict[str, Measure] = {
         ("layers drawn anew, the last one first", "rank correlation with the map"), of="method",
     ),
 }  # fmt: skip
-OF_BOXES = ("pointing_game", "energy_in_box")
 OF_CLASSES = ("allegiance", "allegiance_white")
 
 

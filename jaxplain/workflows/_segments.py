@@ -21,6 +21,17 @@ def segmented(pixels: ArrayLike, segmenter: Segmenter = "slic", num_segments: in
     return SEGMENTERS[check_name("segmenter", segmenter, SEGMENTERS)](pixels, num_segments)
 
 
+def checked_segments(segmenter: Segmenter | None, num_segments: int | None) -> tuple[Segmenter, int]:
+    """What cuts the segments, by default slic, and about how many, by default 50; ValueError where they do not fit."""
+    if num_segments is not None and num_segments < 1:
+        raise ValueError(f"The number of segments is {num_segments}, expected 1 or more; give a larger one.")
+    if segmenter is not None:
+        check_name("segmenter", segmenter, SEGMENTERS)
+    if num_segments is not None and segmenter not in (None, "slic"):
+        raise ValueError(f"The number of segments is for slic; {segmenter} finds it itself: leave it out.")
+    return segmenter or "slic", 50 if num_segments is None else num_segments
+
+
 def static_count(labels: np.ndarray) -> int:
     """The number of labels, rounded up to a power of two: one compiled function serves many numbers of segments."""
     return 1 << int(labels.max()).bit_length()

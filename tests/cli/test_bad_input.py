@@ -69,8 +69,8 @@ CASES = {
     "rival is target": (f"explain {PHOTO} --target 281 --against tabby", "'tabby' is both", "name two classes"),
     "rival is top": (f"explain {PHOTO} --against espresso", "top prediction is 'espresso'", "name a --target"),
     # what some methods need
-    "fam alone": (f"explain {PHOTO} --method fam", "--method fam and --reference IMAGE"),
-    "reference alone": (f"explain {PHOTO} --reference {PHOTO}", "--method fam and --reference IMAGE"),
+    "fam alone": (f"explain {PHOTO} --method fam", "fam compares an image with a reference", "add --reference IMAGE"),
+    "reference alone": (f"explain {PHOTO} --reference {PHOTO}", "add --method fam, or leave --reference out"),
     "reference missing": (f"explain {PHOTO} --method fam --reference nix.jpg", "no file nix.jpg"),
     "fam against": (f"explain {PHOTO} --method fam --reference {PHOTO} --against 3", "leave --against out"),
     "segments alone": (f"explain {PHOTO} --segments 9", "add --method secam"),
@@ -108,6 +108,8 @@ CASES = {
     # the command itself
     "option": (f"explain {PHOTO} --taget 281", "No such option: --taget", "--target", "jaxplain explain --help"),
     "option without value": (f"explain {PHOTO} --target", "'--target' requires an argument", "--help"),
+    "option twice": (f"evaluate {PHOTO} --target 3 --target 4", "'--target': it is given 2 times", "evaluate --help"),
+    "again of another model": ("explain --again x.json --model resnet50", "leave all images and options"),
     "command": ("explian", "No such command 'explian'", "jaxplain --help"),
     "too much": ("models resnet50", "unexpected extra argument", "jaxplain models --help"),
 }  # fmt: skip

@@ -62,6 +62,7 @@ def test_damaged_files_are_refused(tmp_path):
     [
         ({"version": 2}, "newer jaxplain's version 2: update"),
         ({"name": 3}, "3 is no str"),
+        ({"name": "a\x1b[2J\u202e"}, "characters that cannot be shown"),
         ({"images": "many"}, "'many' is no int"),
         ({"concepts": {}}, "its layers and those of its null concepts differ"),
         ({"preprocessing": []}, "is no dict"),
