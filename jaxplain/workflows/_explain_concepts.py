@@ -86,7 +86,7 @@ class ConceptExplanation(Result):
         """{index: (name, probability in words)} of the classes."""
         odds = [""] * len(self.classes)
         if self.probabilities is not None:
-            odds = [f"p = {probability:.2g}" for probability in self.probabilities]
+            odds = [f"probability {probability:.2g}" for probability in self.probabilities]
         return {k: both for k, *both in zip(self.classes, self.classes.values(), odds, strict=True)}
 
     def _panels(self):

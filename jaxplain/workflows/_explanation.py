@@ -184,7 +184,7 @@ class Explanation(Result):
             return f"similarity to the reference: {self.similarities[layer][0]:.3f}"
         p = self.prediction(*self.targets[i])
         against = "" if self.against is None else f"\nrather than {self.model.spec.categories[self.against]}"
-        odds = "" if p.probability is None else f" (p = {p.probability:.2g})"
+        odds = "" if p.probability is None else f", probability {p.probability:.2g}"
         return f"{p.category}{against}: score {self.score(*self.targets[i]):.2f}{odds}"
 
     def _kept(self, heat, seen):
