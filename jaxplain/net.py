@@ -23,6 +23,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._numerics import checked_for
 from jaxplain._types import Net, Site
 from jaxplain.target import score
 
@@ -202,20 +203,7 @@ def _partial(f: Callable[[Array], Array]) -> Partial:
 
 
 def _then(net: Net, f: Callable[[Array], Array], x: ArrayLike, site: Site = untouched) -> Array:
-    outputs = net(x, site)
-    if jnp.shape(outputs) == (1,) and not jax.tree.leaves(f) and _constant(f):
-        raise ValueError(
-            "The net has one output, and what follows it is the same whatever that is, as the softmax of one number is "
-            "always 1: use jax.nn.sigmoid, or the output itself."
-        )
-    return f(outputs)
-
-
-def _constant(f: Callable[[Array], Array]) -> bool:
-    """Whether f is the same of one output that is low, 0 or high."""
-    with jax.ensure_compile_time_eval():
-        low, *others = (jnp.asarray(f(jnp.full(1, value))) for value in (-1e4, 0.0, 1e4))
-        return all(bool(jnp.array_equal(low, other)) for other in others)
+    return f(checked_for(f, net(x, site)))
 
 
 def _before(net: Net, f: Callable[[ArrayLike], Array], x: ArrayLike, site: Site = untouched) -> Array:

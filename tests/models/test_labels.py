@@ -1,6 +1,7 @@
 """Tables of labels: what they say, and what is no table of labels."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -103,5 +104,5 @@ def test_the_loss_of_labels_by_hand():
     labels, weights = np.array([[1, 1], [1, 0], [0, 0]]), np.array([1.0, 2.0, 0.0], np.float32)
     p = 1 / (1 + np.exp(-logits.astype(float)))
     losses = -np.where(labels == 1, np.log(p), np.log1p(-p)).mean(1)
-    found = sigmoid_cross_entropy(logits, labels, weights)
+    found = sigmoid_cross_entropy(jnp.asarray(logits), labels, weights)
     np.testing.assert_allclose(found, [3, losses[0] + 2 * losses[1], 0.5 + 2 * 1], rtol=1e-5)
