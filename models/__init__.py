@@ -9,8 +9,20 @@ from jaxplain.models._efficientnet_lite import efficientnet_lite0
 from jaxplain.models._finetune import Examples, Recipe, Tuned, checked_recipe, finetune, read_folder
 from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
-from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
-from jaxplain.models._model import Model, Prediction, Weights, probabilities
+from jaxplain.models._live import timms_preprocessing
+from jaxplain.models._load import (
+    GUESS,
+    available,
+    checked_preprocessing,
+    guess,
+    load,
+    on_this_machine,
+    outline,
+    published_set,
+    sound,
+    way_to,
+)
+from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights, probabilities
 from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, architecture
@@ -20,6 +32,8 @@ from jaxplain.models._training import Track, Trained, cross_entropy, train, untr
 from jaxplain.models._vgg import vgg16
 
 __all__ = [
+    "GUESS",
+    "PREPROCESSING_FIELDS",
     "Architecture",
     "Batch",
     "Conv",
@@ -40,12 +54,14 @@ __all__ = [
     "architecture",
     "available",
     "batches",
+    "checked_preprocessing",
     "checked_recipe",
     "cross_entropy",
     "decoded",
     "efficientnet_lite0",
     "find_class",
     "finetune",
+    "guess",
     "inception_v3",
     "levels",
     "load",
@@ -59,6 +75,8 @@ __all__ = [
     "resnet50",
     "sample",
     "samples",
+    "sound",
+    "timms_preprocessing",
     "train",
     "untracked",
     "vgg16",

@@ -26,10 +26,14 @@ _outputs = jax.jit(lambda net, x: net(x))
 
 
 class Weights(NamedTuple):
-    """Where weights came from: the file's or folder's name, and the sha256 of the file they were converted from."""
+    """Where weights came from: the file's or folder's name, and the sha256 of the file they were converted from.
+
+    `notes` are what was chosen without being asked for, such as one of a checkpoint's state dicts, or is a guess.
+    """
 
     source: str
     sha256: str | None
+    notes: tuple[str, ...] = ()
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
@@ -140,6 +144,7 @@ class Model(NamedTuple):
             "sha256": self.weights.sha256,
             "categories": list(spec["categories"]),
             "preprocessing": {name: spec[name] for name in PREPROCESSING_FIELDS},
+            "notes": list(self.weights.notes),
         }
 
     def save(self, folder: str | os.PathLike[str]) -> None:

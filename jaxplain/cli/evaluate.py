@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 from typer import Option
 
 from jaxplain import _types
-from jaxplain.cli.common import check_out, keep_photographs, save
+from jaxplain.cli.common import check_out, keep_photographs, load, save
 from jaxplain.cli.errors import report
 from jaxplain.cli.options import Images, Layer, ModelName, Out, WeightsPath
 from jaxplain.cli.progress import in_turn
@@ -61,7 +61,6 @@ def evaluate(
     deletion is good if it is so at insertion too.
     """
     from jaxplain import workflows
-    from jaxplain.models import load
 
     images, path = list(dict.fromkeys(images)), out / "evaluation"
     asked: dict[str, Any] = {
