@@ -10,8 +10,20 @@ from jaxplain.models._finetune import Examples, Recipe, Tuned, checked_recipe, f
 from jaxplain.models._inception import inception_v3
 from jaxplain.models._labels import read_labels
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
-from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
-from jaxplain.models._model import Model, Prediction, Weights
+from jaxplain.models._live import timms_preprocessing
+from jaxplain.models._load import (
+    GUESS,
+    available,
+    checked_preprocessing,
+    guess,
+    load,
+    on_this_machine,
+    outline,
+    published_set,
+    sound,
+    way_to,
+)
+from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights
 from jaxplain.models._outputs import output_kind, probabilities, probability, probable
 from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
@@ -22,6 +34,8 @@ from jaxplain.models._training import Track, Trained, cross_entropy, sigmoid_cro
 from jaxplain.models._vgg import vgg16
 
 __all__ = [
+    "GUESS",
+    "PREPROCESSING_FIELDS",
     "Architecture",
     "Asked",
     "Batch",
@@ -43,6 +57,7 @@ __all__ = [
     "architecture",
     "available",
     "batches",
+    "checked_preprocessing",
     "checked_recipe",
     "cross_entropy",
     "decoded",
@@ -50,6 +65,7 @@ __all__ = [
     "find_class",
     "find_target",
     "finetune",
+    "guess",
     "inception_v3",
     "levels",
     "load",
@@ -68,6 +84,8 @@ __all__ = [
     "sample",
     "samples",
     "sigmoid_cross_entropy",
+    "sound",
+    "timms_preprocessing",
     "train",
     "untracked",
     "vgg16",

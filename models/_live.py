@@ -1,7 +1,7 @@
 """What a live torch module says that its state dict does not: how it computes, and what it expects of images."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,10 +28,18 @@ def preprocessing_of(module: Any) -> dict[str, Any]:
     """
     for part in getattr(module, "modules", tuple)():
         if isinstance(facts := getattr(part, "pretrained_cfg", None), dict) and "crop_pct" in facts:
-            return _timm(facts)
+            return timms_preprocessing(facts)
         if isinstance(transforms := getattr(part, "transform_input", None), bool):
             return {"mean": (0.5,) * 3, "std": (0.5,) * 3} if transforms else IMAGENET
     return {}
+
+
+def timms_preprocessing(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The preprocessing of timm's `pretrained_cfg`, by the names of Spec's fields; ValueError where it is none."""
+    try:
+        return _timm(facts)
+    except (KeyError, TypeError, ArithmeticError, IndexError) as error:
+        raise ValueError(f"The pretrained_cfg {str(facts)[:60]!r}... has no preprocessing as timm has it.") from error
 
 
 def _timm(facts):
@@ -70,8 +78,8 @@ def check_same(module: Any, ours: nn.Module, params: dict[str, Any], spec: Spec,
 
 
 _WAY_OUT = (
-    "look for another activation, pooling, stride, dilation or epsilon, or for what stands before or after the network, "
-    "and explain such a module as a network of your own."
+    "look for another activation, pooling, stride, dilation or epsilon, or for what stands before or after the "
+    "network, and explain such a module as a network of your own."
 )
 
 

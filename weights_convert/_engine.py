@@ -6,7 +6,8 @@ and the BatchNorm after it share the BatchNorm's scope, with leaves kernel, scal
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,18 +125,21 @@ def entry_for(target: str, state_dict: Mapping[str, np.ndarray], table: Table) -
     return next((name for row, name in matches if _forwards(row, name) == target), None)
 
 
-def without_prefix(state_dict: Mapping[str, np.ndarray], table: Table) -> Mapping[str, np.ndarray]:
-    """The entries without the scopes that all of them are in, such as a trainer's `model.`, if the table knows them so.
+def scope_of(names: Iterable[str], table: Table, expected: int) -> str:
+    """The scope, such as a trainer's `model.`, in which most names are ones that the table knows, or "".
 
-    The table decides: nothing is taken off names that it knows, nor off names that it then still does not know.
+    It is "" too where these are fewer than half of the entries that are expected: then the names are another network's.
     """
-    inner = state_dict
-    while not any(re.fullmatch(row.source, name) for name in inner for row in table.rows):
-        first = {name.partition(".")[:2] for name in inner}
-        if len(first) != 1 or first == {("", ".")} or not all("." in name for name in inner):
-            return state_dict
-        inner = {name.partition(".")[2]: values for name, values in inner.items()}
-    return inner
+    counts: Counter[str] = Counter()
+    for name in names:
+        for start in (0, *(dot.end() for dot in re.finditer(r"\.", name))):
+            counts[name[:start]] += _known(name[start:], table)
+    best = max(counts, key=lambda scope: (counts[scope], -len(scope)), default="")
+    return best if 2 * counts[best] >= expected else ""
+
+
+def _known(name: str, table: Table) -> bool:
+    return any(row.target is not None and re.fullmatch(row.source, name) for row in table.rows)
 
 
 def _forwards(row: Row, name: str) -> str | None:

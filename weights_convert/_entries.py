@@ -1,7 +1,7 @@
 """What every kind of file has in common: a flat mapping of names to raw little-endian arrays."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ STORED = {
     "uint8": "|u1",
     "bool": "|u1",
 }
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # the first of these is taken
 
 
 class BadFileError(ValueError):
@@ -38,14 +38,54 @@ def decode(data, dtype: str) -> np.ndarray:
     return values != 0 if dtype == "bool" else values
 
 
-def entries(tree: Any) -> dict[str, Any]:
-    """The state dict inside what a file held: out of a training checkpoint, without DataParallel's `module.`."""
+class Entries(NamedTuple):
+    """A state dict inside what a file held: its tensors, the kinds of what is no tensor, and what was chosen."""
+
+    tensors: dict[str, Any]
+    others: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def entries(
+    tree: Any, is_tensor: Callable[[Any], bool], kind: Callable[[Any], str], entry: str | None = None
+) -> Entries:
+    """The state dict inside what a file held: out of a training checkpoint, without DataParallel's `module.`.
+
+    `entry` names the one of a checkpoint's entries that is meant.
+    """
     if not isinstance(tree, Mapping):
-        raise BadFileError(f"holds a {type(tree).__name__}, expected a state dict: save the module's state_dict()")
-    tree = next((tree[key] for key in WRAPPERS if isinstance(tree.get(key), Mapping)), tree)
+        raise BadFileError(f"{holds(kind(tree))}, expected a state dict: save the module's state_dict()")
+    tree, notes = _chosen(tree, is_tensor, entry)
     if not tree:
         raise BadFileError("holds no entries, expected a state dict: save the module's state_dict()")
     if strange := [key for key in tree if not isinstance(key, str)]:
-        raise BadFileError(f"holds an entry named by a {type(strange[0]).__name__}, expected names: save a state dict")
+        raise BadFileError(f"holds an entry named by a {kind(strange[0])}, expected names: save a state dict")
     prefix = "module." if all(key.startswith("module.") for key in tree) else ""
-    return {key.removeprefix(prefix): value for key, value in tree.items()}
+    named = {key.removeprefix(prefix): value for key, value in tree.items()}
+    tensors = {key: value for key, value in named.items() if is_tensor(value)}
+    return Entries(tensors, {key: kind(value) for key, value in named.items() if key not in tensors}, notes)
+
+
+def _chosen(tree, is_tensor, entry):
+    """The state dict, and a note where others lie beside it."""
+    held = [key for key, value in tree.items() if isinstance(value, Mapping) and any(map(is_tensor, value.values()))]
+    flat = any(map(is_tensor, tree.values()))
+    if entry is not None and entry not in held:
+        names = ", ".join(map(str, held)) or "no such entry"
+        raise BadFileError(f"has no entry {entry[:80]!r} that holds weights, expected one of its own: {names}")
+    known = [key for key in (entry, *WRAPPERS) if key in held] or ([] if flat else held)
+    if len(known) > 1 and known[0] not in (entry, *WRAPPERS):
+        raise BadFileError(f"holds weights in {', '.join(map(str, held))}; name one of them with --entry (entry=)")
+    if not known:
+        return next((tree[key] for key in WRAPPERS if isinstance(tree.get(key), Mapping)), tree), ()
+    others = ", ".join(str(key) for key in held if key != known[0])
+    note = f"{known[0]} is taken; {others} beside it has weights too, and --entry (entry=) chooses"
+    return tree[known[0]], (note,) if others else ()
+
+
+def holds(kind: str, name: str = "") -> str:
+    """What a message says of what is no tensor; a dotted kind is a function that a file asks for."""
+    if "." in kind:
+        where = f" for {name[:80]!r}" if name else ""
+        return f"asks to run {kind[:80]} when it is read; refusing{where}, if you trust the file, load it with torch"
+    return f"holds a {kind}" + (f" named {name[:80]!r}" if name else "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxplain.weights_convert._entries import BadFileError, decode, entries, itemsize
+from jaxplain.weights_convert._entries import BadFileError, Entries, decode, entries, itemsize
 
 LONGEST_HEADER = 100_000_000  # the format's own limit
 DTYPES = {
@@ -24,7 +24,7 @@ DTYPES = {
 }
 
 
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def read_safetensors(path: Path, entry: str | None = None) -> Entries:
     """The entries of a .safetensors file, in its header's order; arrays are read-only views of its bytes."""
     data = memoryview(path.read_bytes())
     length = int.from_bytes(data[:8], "little")
@@ -34,7 +34,12 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     header.pop("__metadata__", None)
     body = data[8 + length :]
     _check_cover(header, len(body))
-    return {name: _array(name, facts, body) for name, facts in entries(header).items()}
+    found = entries(header, _is_described, lambda value: type(value).__name__, entry)
+    return found._replace(tensors={name: _array(name, facts, body) for name, facts in found.tensors.items()})
+
+
+def _is_described(facts: Any) -> bool:
+    return isinstance(facts, dict) and "data_offsets" in facts
 
 
 def _check_cover(header: dict[str, Any], length: int) -> None:

@@ -10,35 +10,53 @@ from typing import Any
 
 import numpy as np
 
-from jaxplain.weights_convert._entries import BadFileError, entries
+from jaxplain.weights_convert._entries import BadFileError, Entries, entries, holds
 from jaxplain.weights_convert._safetensors_file import read_safetensors
 from jaxplain.weights_convert._torch_file import OLD_MAGIC, read_old, read_zip
 
 
-def read_state_dict(source: Any) -> dict[str, np.ndarray]:
+def read_state_dict(source: Any, entry: str | None = None) -> dict[str, np.ndarray]:
     """{name: array} in the source's own order, names without DataParallel's `module.`, bfloat16 as float32.
 
     `source` is the path of a .pth, .pt or .safetensors file, a torch module, or a mapping of names to arrays or
     tensors; in a training checkpoint the state dict is found under "state_dict", "model_state_dict", "model"
-    or "net".
+    or "net", or under the `entry` that is named. ValueError where an entry of it is no tensor.
     """
+    found = read_entries(source, entry)
+    for name, kind in found.others.items():
+        raise ValueError(f"{named(source)} {holds(kind, name)}, not a tensor: save the module's state_dict()")
+    return found.tensors
+
+
+def read_entries(source: Any, entry: str | None = None) -> Entries:
+    """The same, with what is no tensor beside them, and notes on what was chosen."""
     if isinstance(source, str | os.PathLike):
-        return _read_file(Path(source))
+        return _read_file(Path(source), entry)
     if hasattr(source, "state_dict"):
         source = source.state_dict()
     try:
-        return {name: _array(name, value) for name, value in entries(source).items()}
+        found = entries(source, _is_array, lambda value: type(value).__name__, entry)
+        return found._replace(tensors={name: _array(name, value) for name, value in found.tensors.items()})
     except BadFileError as error:
         raise ValueError(f"the source {error}") from error
 
 
-def _read_file(path: Path) -> dict[str, np.ndarray]:
+def named(source: Any) -> str:
+    """A source in a message."""
+    return str(source) if isinstance(source, str | os.PathLike) else "the source"
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _read_file(path: Path, entry: str | None) -> Entries:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, expected a .pth or .safetensors file; restore reads converted folders")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}; expected a .pth, .pt or .safetensors file")
     try:
-        return _reader(path)(path)
+        return _reader(path)(path, entry)
     except BadFileError as error:
         raise ValueError(f"{path} {error}") from error
     except PermissionError as error:

@@ -4,8 +4,10 @@ Both formats pickle a state dict whose tensors are views (offset, sizes, strides
 bytes outside the pickle: as uncompressed entries of a zip archive or, before torch 1.6, one after another behind it.
 Unpickling therefore yields descriptions, which become arrays once they have been checked against the storages.
 
-A pickle may ask for any function to be called. Here it gets the few that a state dict needs, and of those only
-stand-ins from this file, which a pickle can neither change nor make to do anything but describe a tensor.
+A pickle may ask for any function to be called. Here it gets stand-ins from this file alone, which it can neither change
+nor make to do anything: of the few functions that a state dict needs they describe a tensor, and of all others (an
+optimizer's or a scheduler's, a torch.device, an argparse.Namespace) they keep the name, which is refused where a weight
+should be.
 """
 
 import io
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxplain.weights_convert._entries import BadFileError, decode, entries, itemsize
+from jaxplain.weights_convert._entries import BadFileError, Entries, decode, entries, holds, itemsize
 
 OLD_MAGIC = b"\x8a\n" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
 OLD_PROTOCOL = 1001
@@ -61,8 +63,34 @@ class _Names(dict[Any, Any]):
         pass
 
 
+class _Inert:
+    """Stands in for anything else that a file names: calling it or setting its state does nothing."""
+
+    __slots__ = ("kind",)
+    kind: str
+
+    def __new__(cls, *_, **__):  # a pickle calls this with an instance in place of the class
+        return cls if isinstance(cls, _Inert) else super().__new__(cls)
+
+    def __call__(self, *_, **__):
+        return self
+
+    def ignore(self, *_):
+        pass
+
+    __setstate__ = __setitem__ = append = extend = add = update = ignore
+
+
+def _inert(kind):
+    stand_in = _Inert()
+    stand_in.kind = kind
+    return stand_in
+
+
 class _RebuildTensor(NamedTuple):
     def __call__(self, storage, offset, size, stride, *_):
+        if isinstance(storage, _Inert):
+            return storage
         whole = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= 64
         if not (isinstance(storage, Storage) and whole and all(map(_is_count, (offset, *size, *stride)))):
             raise BadFileError("describes a tensor by something other than a storage, an offset, sizes and strides")
@@ -89,15 +117,13 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module, name):
         wanted = f"{module}.{name}"
-        if wanted not in STAND_INS:
-            raise BadFileError(
-                f"asks to run {wanted[:80]} when it is read; refusing: if you trust the file, load it with torch and "
-                "save the module's state_dict() alone"
-            )
-        return STAND_INS[wanted]
+        return STAND_INS[wanted] if wanted in STAND_INS else _inert(wanted)
 
     def persistent_load(self, pid):
-        kind, dtype, key, _, numel, *view = pid
+        kind, dtype, *_ = pid
+        if isinstance(dtype, _Inert):  # a whole module, or complex numbers
+            return dtype
+        _, _, key, _, numel, *view = pid
         known = kind == "storage" and dtype in STORAGES.values() and isinstance(key, str) and _is_count(numel)
         storage = Storage(key, dtype, numel)
         if not known or self.storages.setdefault(key, storage) != storage:
@@ -116,15 +142,15 @@ def _unpickle(stream) -> tuple[Any, dict[str, Storage]]:
     return reader.load(), reader.storages
 
 
-def read_zip(path: Path) -> dict[str, np.ndarray]:
+def read_zip(path: Path, entry: str | None = None) -> Entries:
     """The entries of a file in torch's zip format, in its order; arrays are read-only views of the storages."""
     with zipfile.ZipFile(path) as archive:
         folder = _folder(archive, path.stat().st_size)
         tree, _ = _unpickle(io.BytesIO(archive.read(folder + "data.pkl")))
-        tensors = _tensors(tree)
-        needed = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+        found = entries(tree, _is_tensor, _kind, entry)
+        needed = {tensor.storage.key: tensor.storage for tensor in found.tensors.values()}
         arrays = {key: _read_entry(archive, folder, storage) for key, storage in needed.items()}
-    return {name: _view(name, tensor, arrays[tensor.storage.key]) for name, tensor in tensors.items()}
+    return _viewed(found, arrays)
 
 
 def _folder(archive: zipfile.ZipFile, length: int) -> str:
@@ -156,7 +182,7 @@ def _check_length(length: int, storage: Storage) -> None:
         )
 
 
-def read_old(path: Path) -> dict[str, np.ndarray]:
+def read_old(path: Path, entry: str | None = None) -> Entries:
     """The entries of a file in torch's format before 1.6, in its order; arrays are read-only views of the storages."""
     data = path.read_bytes()
     stream = io.BytesIO(data)
@@ -164,10 +190,13 @@ def read_old(path: Path) -> dict[str, np.ndarray]:
     if protocol != OLD_PROTOCOL or not system["little_endian"]:
         raise BadFileError("is not of protocol 1001 and little-endian; load and save it with a newer torch")
     tree, storages = _unpickle(stream)
-    tensors = _tensors(tree)
+    found = entries(tree, _is_tensor, _kind, entry)
     keys, _ = _unpickle(stream)
+    if any(key not in storages for key in keys):  # of a kind, and so of a length, that is not known
+        name, kind = next(iter(found.others.items()), ("", "storage of an unknown kind"))
+        raise BadFileError(f"{holds(kind, name)}; save the module's state_dict() alone")
     arrays = _storages(memoryview(data)[stream.tell() :], [storages[key] for key in keys])
-    return {name: _view(name, tensor, arrays[tensor.storage.key]) for name, tensor in tensors.items()}
+    return _viewed(found, arrays)
 
 
 def _storages(data: memoryview, storages: list[Storage]) -> dict[str, np.ndarray]:
@@ -180,12 +209,20 @@ def _storages(data: memoryview, storages: list[Storage]) -> dict[str, np.ndarray
     return arrays
 
 
-def _tensors(tree: Any) -> dict[str, Tensor]:
-    found = entries(tree)
-    for name, value in found.items():
-        if not isinstance(value, Tensor):
-            raise BadFileError(f"holds a {type(value).__name__} named {name[:80]!r}, not a tensor: save the state dict")
-    return found
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _kind(value: Any) -> str:
+    """What something is called in a message: never by the name of a stand-in."""
+    if isinstance(value, _Inert):
+        return value.kind
+    return {_Names: "OrderedDict", Storage: "storage"}.get(type(value), type(value).__name__)
+
+
+def _viewed(found: Entries, arrays: dict[str, np.ndarray]) -> Entries:
+    views = {name: _view(name, tensor, arrays[tensor.storage.key]) for name, tensor in found.tensors.items()}
+    return found._replace(tensors=views)
 
 
 def _view(name: str, tensor: Tensor, values: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxplain.cli.errors import report, tell
+from jaxplain.cli.errors import report, say_notes, tell
 from jaxplain.cli.progress import bar, parts
 from jaxplain.cli.tables import show
 
@@ -20,6 +20,16 @@ def check_out(out: Path) -> None:
         nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
         with tempfile.TemporaryFile(dir=nearest):
             pass
+
+
+def load(name: str, weights: Any = None, *, outputs: Any = None) -> Any:
+    """The model, after what is to be said of weights that come from a file; of a folder `convert` has said it."""
+    from jaxplain import models
+
+    model = models.load(name, weights, outputs=outputs)
+    if weights is not None and not Path(weights).is_dir():
+        say_notes(model)
+    return model
 
 
 def keep_photographs(images: Iterable[str], paths: Iterable[Path]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 from typer import Argument, Option, Typer
 
 from jaxplain import _types
-from jaxplain.cli.common import check_out, places, save, save_each
+from jaxplain.cli.common import check_out, load, places, save, save_each
 from jaxplain.cli.errors import say_left_out, tell
 from jaxplain.cli.options import Images, ModelName, Out, Outputs, Skip, WeightsPath
 from jaxplain.cli.parsing import Command
@@ -60,7 +60,6 @@ def fit_command(
     has concepts of random images, which later tell what is more than chance.
     """
     from jaxplain import workflows
-    from jaxplain.models import load
 
     path = Path(f"{name}{SUFFIX}") if out is None else out
     if path.is_dir():
@@ -147,7 +146,6 @@ def _apart(given, concepts):
 
 def _read(files, name, weights, outputs=None):
     """The model, by default that of the first concept, and the concepts."""
-    from jaxplain.models import load
 
     fitted = [read(path) for path in dict.fromkeys(files)]
     return load(name or fitted[0].model, weights, outputs=outputs), fitted

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -19,6 +20,12 @@ def tell(*lines: str) -> None:
 def say(message: object) -> None:
     """Prints one line on stderr."""
     print(f"jaxplain: {printable(' '.join(str(message).splitlines()))}", file=sys.stderr)
+
+
+def say_notes(model: Any) -> None:
+    """Says what was chosen for the model's weights without being asked for, or is a guess."""
+    for note in model.weights.notes:
+        say(f"note: {note}")
 
 
 def say_left_out(image: object, error: Exception) -> None:

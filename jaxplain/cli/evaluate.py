@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 from typer import Option
 
 from jaxplain import _types
-from jaxplain.cli.common import check_out, keep_photographs, save
+from jaxplain.cli.common import check_out, keep_photographs, load, save
 from jaxplain.cli.errors import report
 from jaxplain.cli.options import (
     Images,
@@ -66,7 +66,6 @@ def evaluate(
     deletion is good if it is so at insertion too.
     """
     from jaxplain import workflows
-    from jaxplain.models import load
 
     images, path = list(dict.fromkeys(images)), out / "evaluation"
     asked: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from jaxplain.cli.common import places, save_each
+from jaxplain.cli.common import load, places, save_each
 from jaxplain.cli.options import NAMES, NumSegments, Out, Outputs, Reference, Segmenter, WeightsPath
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
@@ -52,7 +52,6 @@ def explain(
     Prints each image's top five classes, and writes a figure (.png), the raw maps (.npz) and a record (.json).
     """
     from jaxplain import workflows
-    from jaxplain.models import load
 
     asked: dict[str, Any] = {
         "methods": method, "targets": target, "against": against, "layer": layer, "options": _settings(options),
@@ -76,7 +75,6 @@ def explain(
 
 def _repeated(run, path, weights):
     """The image, the model and the keywords of a run; ValueError for other weights than its own."""
-    from jaxplain.models import load
 
     loaded = load(run.model, weights, outputs=run.outputs)
     if not run.is_of(loaded):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from jaxplain.cli.common import check_out
+from jaxplain.cli.common import check_out, load
 from jaxplain.cli.errors import tell
 from jaxplain.cli.options import ModelName
 from jaxplain.cli.progress import bars
@@ -53,7 +53,6 @@ def finetune(
     other commands take as --weights, with the learning curves (learning_curve.png) and a record (history.json).
     """
     from jaxplain import workflows
-    from jaxplain.models import load
 
     options: dict[str, Any] = {"epochs": epochs, "all_layers": all_layers, "batch": batch, "rate": rate}
     _check(out, folder)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from jaxplain.cli.common import check_out, keep_photographs, save, stems
+from jaxplain.cli.common import check_out, keep_photographs, load, save, stems
 from jaxplain.cli.errors import say_left_out
 from jaxplain.cli.options import Layer, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.progress import bars
@@ -36,7 +36,6 @@ def retrieve(
     left out.
     """
     from jaxplain import workflows
-    from jaxplain.models import load
 
     path = out / f"{stems([query])[0]}_matches"
     loaded = load(model, weights)

@@ -1,5 +1,7 @@
 """jaxplain convert: what it stores is what the library loads, from every kind of file; the rest is refused."""
 
+import argparse
+import collections
 import json
 import shutil
 
@@ -40,7 +42,8 @@ def converted(run, file, *arguments):
     """The folder that the command has written, and what it printed."""
     out = file.parent / "out"
     status, printed, err = run("convert", file, "--model", LITE, "--out", out, *arguments)
-    assert (status, err) == (0, "")
+    assert status == 0, err
+    assert all(line.startswith("jaxplain: note: ") for line in err.splitlines())
     return out, printed
 
 
@@ -66,7 +69,7 @@ def test_every_format_of_files(write, run, entries, params, tmp_path):
     out, printed = converted(run, tmp_path / "mine.bin")
     model = load(LITE, out)
     jax.tree.map(np.testing.assert_array_equal, model.parameters, params)
-    assert model.weights == ("mine.bin", sha256(tmp_path / "mine.bin"))
+    assert model.weights[:2] == ("mine.bin", sha256(tmp_path / "mine.bin"))
     assert model.spec.categories == ("class 0", "class 1", "class 2")
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     for words in (
@@ -112,7 +115,7 @@ def test_folders_that_orbax_alone_has_written(wrapped, run, params, tmp_path):
         checkpointer.save(tmp_path / "orbax", {"params": params, "step": 3} if wrapped else params)
     out, printed = converted(run, tmp_path / "orbax")
     assert_parameters(out, params)
-    assert load(LITE, out).weights == ("orbax", None)
+    assert load(LITE, out).weights == ("orbax", None, ())
     assert "sha256 unknown" in printed
 
 
@@ -125,6 +128,20 @@ GOOD = {
     "torch.compile": prefixed("module._orig_mod."),
     "Lightning": lambda entries: {"epoch": 3, "state_dict": prefixed("model.backbone.")(entries)},
     "a net": lambda entries: {"net": entries, "acc": 93.0, "epoch": 3},
+    "Lightning with a criterion and metrics": lambda entries: {
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": {
+            **prefixed("model.")(entries),
+            "criterion.weight": torch.ones(3),
+            "accuracy.tp": torch.zeros(3).long(),
+        },
+        "callbacks": {"ModelCheckpoint{'monitor': 'loss'}": {"best_model_score": torch.tensor(0.3)}},
+        "hyper_parameters": argparse.Namespace(lr=0.1),
+        "lr_schedulers": [{"milestones": collections.Counter({3: 1})}],
+    },
+    "AveragedModel": lambda entries: {"model": {**prefixed("module.")(entries), "n_averaged": torch.tensor(3)}},
+    "an optimizer beside": lambda entries: {"optimizer": {"lr": 0.1}, **entries},
+    "a classifier in a Sequential": lambda entries: {n.replace("_fc.", "_fc.1."): v for n, v in entries.items()},
     "without counters": lambda entries: {n: v for n, v in entries.items() if "num_batches" not in n},
 }
 
@@ -133,6 +150,64 @@ GOOD = {
 def test_unambiguous_variants_are_taken(change, run, entries, params, tmp_path):
     torch.save(change(entries), tmp_path / "mine.pth")
     assert_parameters(converted(run, tmp_path / "mine.pth")[0], params)
+
+
+def test_a_classifier_without_bias_has_a_bias_of_zero(run, entries, params, tmp_path):
+    torch.save({n: v for n, v in entries.items() if n != "_fc.bias"}, tmp_path / "mine.pth")
+    expected = params | {"_fc": params["_fc"] | {"bias": np.zeros(3, np.float32)}}
+    assert_parameters(converted(run, tmp_path / "mine.pth")[0], expected)
+
+
+def test_what_was_chosen_is_told_and_recorded(run, entries, params, tmp_path):
+    other = {n: v + 1 if v.is_floating_point() else v for n, v in entries.items()}
+    torch.save({"state_dict": {**other, "epoch": 3}, "state_dict_ema": entries}, tmp_path / "mine.pth")
+    result = run("convert", tmp_path / "mine.pth", "--model", LITE, "--out", tmp_path / "a")
+    notes = restore(tmp_path / "a")[1]["notes"]
+    assert [line.removeprefix("jaxplain: note: ") for line in result.err.splitlines()] == notes
+    assert notes[:2] == [
+        "state_dict is taken; state_dict_ema beside it has weights too, and --entry (entry=) chooses",
+        "left out: epoch",
+    ]
+    assert notes[2].startswith("the preprocessing is a guess, that of efficientnet_lite0's first published weights")
+    out, printed = converted(run, tmp_path / "mine.pth", "--entry", "state_dict_ema", "--resize", 240)
+    assert_parameters(out, params)
+    assert "resize 240, interpolation bilinear" in printed
+    assert "resize" not in restore(out)[1]["notes"][1]
+    assert load(LITE, out).weights.notes == tuple(restore(out)[1]["notes"])
+    result = run("convert", tmp_path / "mine.pth", "--model", LITE, "--out", tmp_path / "b", "--entry", "ema")
+    assert_refused(result, "has no entry 'ema'", "state_dict, state_dict_ema")
+
+
+TIMM = {"input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.25] * 3}
+OURS = {"input_size": 224, "resize": 235, "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.25] * 3}
+VALUES = ["--input-size", 224, "--resize", 235, "--interpolation", "bicubic"]
+VALUES += ["--mean", 0.5, 0.5, 0.5, "--std", 0.25, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("given", [VALUES, OURS, {"pretrained_cfg": TIMM}], ids=["options", "JSON", "timm"])
+def test_preprocessing_of_ones_own(given, run, file):
+    arguments = given
+    if isinstance(given, dict):
+        file.with_name("own.json").write_text(json.dumps(given))
+        arguments = ["--preprocessing", file.with_name("own.json")]
+    out, _ = converted(run, file, *arguments)
+    assert restore(out)[1]["preprocessing"] == OURS
+    assert restore(out)[1]["notes"] == []
+    assert load(LITE, out).levels("sample:coffee").shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--std", 1e-300, 1, 1], "What is given has the preprocessing std = (1e-300, 1.0, 1.0), which cannot be"),
+        (["--resize", 200], "resize = 200, less than input_size = 224"),
+        (["--interpolation", "cubic"], "interpolation = 'cubic', which cannot be"),
+        (["--resize", 300, "--preprocessing", "IMAGENET1K"], "--preprocessing says all of it"),
+        (["--preprocessing", "no.json"], "no.json cannot be read (No such file or directory)"),
+    ],
+)
+def test_preprocessing_that_cannot_be(arguments, words, run, file):
+    assert_refused(run("convert", file, "--model", LITE, "--out", file.with_name("out"), *arguments), words)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -172,7 +247,7 @@ BAD = {
     "extra": (lambda entries: entries | {"more": torch.ones(2)}, "unexpected (1): more"),
     "renamed": (
         Changed("_fc.bias", lambda name, value: {"fc.bias": value}),
-        "missing (1): _fc.bias for _fc/bias; unexpected (1): fc.bias",
+        "entries match, expected 245; unexpected (1): fc.bias",
     ),
     "wrong shape": (
         Changed("_conv_stem.weight", lambda name, value: {name: value[..., :2]}),
@@ -181,11 +256,18 @@ BAD = {
     "integers": (Changed("_fc.bias", lambda name, value: {name: value.char()}), "no floats (1): _fc.bias has int8"),
     "two prefixes": (
         lambda entries: {("head." if "_fc" in n else "model.") + n: v for n, v in entries.items()},
-        "unexpected (296): model._conv_stem.weight",
+        "missing (2): _fc.weight for _fc/kernel, _fc.bias for _fc/bias; outside of model. are head._fc.weight",
+    ),
+    "two dense layers": (
+        Changed("_fc.weight", lambda name, value: {"_fc.0.weight": value, "_fc.2.weight": value[:, :3]}),
+        f"does not fit {LITE}: the classifier _fc has the layers _fc.0.weight, _fc.2.weight, expected one dense layer",
+    ),
+    "no weight but a dict": (
+        Changed("_fc.bias", lambda name, value: {name: {"lr": 0.1}}),
+        "holds a dict named '_fc.bias', not a tensor",
     ),
     "no entries": (lambda entries: {}, "holds no entries"),
     "a whole module": (lambda entries: torch.nn.Linear(2, 2), "save the module's state_dict()"),
-    "an optimizer": (lambda entries: {"optimizer": {"lr": 0.1}, **entries}, "holds a dict named 'optimizer'"),
 }
 
 

@@ -86,7 +86,7 @@ def test_a_module_is_left_as_it_was():
 def test_what_cannot_be_run_is_told():
     module = torchvisions()
     module.forward = lambda x, mask: x  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(ValueError, match="live ResNet cannot be run on an image of 96 x 96 pixels.*TypeError"):
+    with pytest.raises(ValueError, match=r"live ResNet cannot be run on an image of 96 x 96 pixels.*TypeError"):
         load("resnet50", module)
     module.forward = lambda x: (x,)  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(ValueError, match="returns a tuple, expected a tensor of logits"):

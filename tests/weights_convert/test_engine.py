@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jaxplain.weights_convert._engine import LAYOUTS, Row, Table, assemble, entry_for, fold, source_of, without_prefix
+from jaxplain.weights_convert._engine import LAYOUTS, Row, Table, assemble, entry_for, fold, scope_of, source_of
 from jaxplain.weights_convert._tables import TABLES, batch_norm, conv, dense
 
 TABLE = Table((*conv(r"(b\d)\.conv", r"\1.bn"), *batch_norm(r"b\d\.bn"), *dense("fc")), epsilon=1e-3)
@@ -224,27 +224,15 @@ def test_integers_are_no_parameters(entries):
     assert problems(entries).endswith("; no floats (1): fc.weight has int8")
 
 
-@pytest.mark.parametrize("prefix", ["model.", "model.backbone.", "module._orig_mod.", "fc2."])
-def test_a_scope_that_all_entries_are_in_is_taken_off(entries, prefix):
-    wrapped = {prefix + name: values for name, values in entries.items()}
-    assert list(without_prefix(wrapped, TABLE)) == list(entries)
-    assert without_prefix(entries, TABLE) is entries
+@pytest.mark.parametrize("prefix", ["", "model.", "model.backbone.", "module._orig_mod.", "fc2."])
+@pytest.mark.parametrize("beside", [[], ["criterion.weight", "n_averaged", "head.bias"]])
+def test_the_scope_that_fits_best_is_found(entries, prefix, beside):
+    assert scope_of([prefix + name for name in entries] + beside, TABLE, 12) == prefix
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["fc.weight", "fc.bias"],
-        ["model.fc.weight", "head.bias"],
-        ["model.fc.weight", "weight"],
-        ["features.0.weight", "features.0.bias"],
-        ["model.a.fc.weight", "model.b.fc.weight"],
-        ["x"],
-    ],
-)
-def test_other_scopes_stay(names):
-    given = dict.fromkeys(names, np.ones(1))
-    assert without_prefix(given, TABLE) is given
+@pytest.mark.parametrize("names", [["model.fc.weight", "head.bias"], ["features.0.weight"], ["x"], []])
+def test_of_few_known_names_no_scope_is_taken(names):
+    assert scope_of(names, TABLE, 12) == ""
 
 
 def test_tables_are_read_forwards():

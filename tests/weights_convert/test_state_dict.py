@@ -1,3 +1,5 @@
+import argparse
+import collections
 import io
 import json
 import os
@@ -18,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxplain.weights_convert import read_state_dict
+from jaxplain.weights_convert._state_dict import read_entries
 
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
@@ -381,6 +384,91 @@ def test_folders_and_absent_files(tmp_path):
         read_state_dict(tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         read_state_dict(tmp_path / "absent.pth")
+
+
+def scheduled():
+    """What torch's optimizers, schedulers and the scripts of torchvision and timm store beside weights."""
+    return {
+        "epoch": 3,
+        "args": argparse.Namespace(lr=0.1, device=torch.device("cpu")),
+        "lr_scheduler": {
+            "milestones": collections.Counter({3: 1}),
+            "base_lrs": [np.float64(0.1)],
+            "dtype": torch.float16,
+        },
+        "optimizer": {"state": {0: {"step": torch.ones(()), "momentum_buffer": None}}, "param_groups": [{"lr": 0.1}]},
+        "scaler": collections.defaultdict(dict, {"scale": np.float32(2)}),
+        "phases": torch.ones(2, dtype=torch.complex64),
+    }
+
+
+@TORCH
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_is_not_weights_is_read_past(save, protocol, path):
+    tensors = {"a": torch.rand(3)}
+    tree = scheduled() | {"model": tensors}
+    if save is save_old:
+        del tree["phases"]  # behind the pickle, where nothing tells how long a storage of an unknown kind is
+    torch.save(tree, path, pickle_protocol=protocol, _use_new_zipfile_serialization=save is save_zip)
+    equal(read_state_dict(path), tensors)
+
+
+@TORCH
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (
+            torch.ones(2, dtype=torch.complex64),
+            "asks to run torch.ComplexFloatStorage when it is read; refusing for 'a'",
+        ),
+        (argparse.Namespace(a=1), "asks to run argparse.Namespace when it is read; refusing for 'a'"),
+        (OrderedDict(), "holds a OrderedDict named 'a'"),
+    ],
+)
+def test_where_a_weight_should_be_it_is_refused(save, value, words, path):
+    save({"state_dict": {"a": value, "b": torch.ones(2)}}, path)
+    with pytest.raises(ValueError, match=words) as error:
+        read_state_dict(path)
+    assert "_Names" not in str(error.value)
+    assert "_Inert" not in str(error.value)
+
+
+@WRITE
+def test_stand_ins_do_nothing(write, path):
+    """A pickle that calls, fills and changes what it asks for, in every way that opcodes have."""
+    ways = [
+        b"}X\x01\x00\x00\x00aI1\nsb",
+        b"(I1\ntR",
+        b"(I1\nt\x81",
+        b"]I1\na",
+        b"(I1\nI2\ne",
+        b"(I1\nI2\nu",
+        b"I1\nI2\ns",
+    ]
+    for way in ways:
+        write(path, b"\x80\x02}X\x05\x00\x00\x00otherccollections\nCounter\n" + way + b"s.")
+        with pytest.raises(ValueError, match=r"asks to run collections.Counter|damaged|holds"):
+            read_state_dict(path)
+
+
+def test_of_several_state_dicts_one_is_named(path):
+    first, second = {"a": torch.zeros(2)}, {"a": torch.ones(2)}
+    save_zip({"state_dict": first, "state_dict_ema": second, "epoch": 3}, path)
+    equal(read_state_dict(path), first)
+    equal(read_state_dict(path, "state_dict_ema"), second)
+    assert read_entries(path).notes == (
+        "state_dict is taken; state_dict_ema beside it has weights too, and --entry (entry=) chooses",
+    )
+    assert read_entries(path, "state_dict_ema").notes[0].startswith("state_dict_ema is taken; state_dict beside it")
+    with pytest.raises(
+        ValueError, match="has no entry 'ema' that holds weights, expected one of its own: state_dict, sta"
+    ):
+        read_state_dict(path, "ema")
+    save_zip({"generator": first, "critic": second}, path)
+    with pytest.raises(ValueError, match="holds weights in generator, critic; name one of them with --entry"):
+        read_state_dict(path)
+    save_zip({"generator": first, "epoch": 3}, path)
+    equal(read_state_dict(path), first)
 
 
 @ALL
