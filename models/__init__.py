@@ -11,8 +11,9 @@ from jaxplain.models._inception import inception_v3
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
 from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
 from jaxplain.models._model import Model, Prediction, Weights, probabilities
+from jaxplain.models._notes import Note, Notes, announce, notes_of
 from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
-from jaxplain.models._preprocess import levels, open_image, sample, samples
+from jaxplain.models._preprocess import Levels, fitted, levels, open_image, read_image, sample, samples
 from jaxplain.models._registry import Architecture, architecture
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
@@ -27,8 +28,11 @@ __all__ = [
     "Examples",
     "Failed",
     "GlobalMean",
+    "Levels",
     "MaxPool",
     "Model",
+    "Note",
+    "Notes",
     "Prediction",
     "Recipe",
     "Relu",
@@ -37,6 +41,7 @@ __all__ = [
     "Trained",
     "Tuned",
     "Weights",
+    "announce",
     "architecture",
     "available",
     "batches",
@@ -46,16 +51,19 @@ __all__ = [
     "efficientnet_lite0",
     "find_class",
     "finetune",
+    "fitted",
     "inception_v3",
     "levels",
     "load",
     "normalised",
+    "notes_of",
     "on_this_machine",
     "open_image",
     "outline",
     "probabilities",
     "published_set",
     "read_folder",
+    "read_image",
     "resnet50",
     "sample",
     "samples",

@@ -15,7 +15,8 @@ class Spec(NamedTuple):
     `resize` is the length of the image's shorter side before the central `input_size` x `input_size` crop, and
     `interpolation` names PIL's filter for it. `categories` are the outputs' names.
     `cam_layer` is where class activation maps are taken if nobody says otherwise; `layers` are the ends of the
-    network's stages, shallow to deep.
+    network's stages, shallow to deep. `background` is the colour behind transparent parts, and `levels` are the
+    levels of deep images that are black and white; None where neither was asked for. See `Model.reading`.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Spec(NamedTuple):
     categories: tuple[str, ...] = ()
     cam_layer: str = ""
     layers: tuple[str, ...] = ()
+    background: str | None = None
+    levels: tuple[float | int, float | int] | None = None
 
     def __repr__(self) -> str:
         size = f"{self.input_size} x {self.input_size} pixels of {self.resize}"

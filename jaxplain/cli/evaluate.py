@@ -8,7 +8,7 @@ from typer import Option
 from jaxplain import _types
 from jaxplain.cli.common import check_out, keep_photographs, save
 from jaxplain.cli.errors import report
-from jaxplain.cli.options import Images, Layer, ModelName, Out, WeightsPath
+from jaxplain.cli.options import Background, Images, Layer, Levels, ModelName, Out, WeightsPath
 from jaxplain.cli.progress import in_turn
 from jaxplain.methods import METHODS
 
@@ -43,6 +43,8 @@ def evaluate(
     reference: Reference = None,
     segmenter: Segmenter = "slic",
     num_segments: NumSegments = 50,
+    background: Background = None,
+    levels: Levels = None,
     out: Out = Path("out"),
 ) -> None:
     """Measure how faithful explanations are.
@@ -71,7 +73,7 @@ def evaluate(
     given = {name: value for name, value in asked.items() if value is not None}
     check_out(out)
     keep_photographs(images, [path])
-    found = workflows.evaluate(load(model, weights), images, **given, track=in_turn)
+    found = workflows.evaluate(load(model, weights).reading(background, levels), images, **given, track=in_turn)
     if found.images:
         save(found, path)
     report(found.failed, len(images), "evaluated")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from jaxplain.cli.common import places, save_each
-from jaxplain.cli.options import NAMES, ModelName, Out, WeightsPath
+from jaxplain.cli.options import NAMES, Background, Levels, ModelName, Out, WeightsPath
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
@@ -45,6 +45,8 @@ def explain(
     num_segments: NumSegments = None,
     segmenter: Segmenter = None,
     reference: Reference = None,
+    background: Background = None,
+    levels: Levels = None,
     again: Again = None,
     out: Out = Path("out"),
 ) -> None:
@@ -58,6 +60,7 @@ def explain(
     asked: dict[str, Any] = {
         "methods": method, "targets": target, "against": against, "layer": layer, "options": _settings(options),
         "smooth": smooth, "num_segments": num_segments, "segmenter": segmenter, "reference": reference,
+        "background": background, "levels": levels,
     }  # fmt: skip
     asked = {name: value for name, value in asked.items() if value not in (None, [], {})}
     if again is None:

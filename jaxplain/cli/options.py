@@ -16,3 +16,7 @@ _AT = "Layer of class activation maps; see `jaxplain layers MODEL`."
 Layer = Annotated[str | None, Option(metavar="NAME", help=_AT)]
 Skip = Annotated[bool, Option("--skip-unreadable", help="Leave out files that are no images, and say which.")]
 Out = Annotated[Path, Option(metavar="DIR", help="Folder for the results.")]
+_BEHIND = "Colour behind transparent parts, or opaque, which ignores transparency; default: white."
+Background = Annotated[str | None, Option(metavar="COLOUR", help=_BEHIND)]
+_ENDS = "Black and white of grey images of more than 8 bits, such as 0,4095."
+Levels = Annotated[str | None, Option(metavar="LOW,HIGH", help=_ENDS)]

@@ -12,11 +12,11 @@ from jaxtyping import Array
 
 from jaxplain._types import Fill, Metric, Segmenter
 from jaxplain.methods import METHODS, check_name
-from jaxplain.models import Model, Track, find_class, probabilities, untracked
+from jaxplain.models import Levels, Model, Track, find_class, probabilities, untracked
 from jaxplain.net import Net, before, embedding, then
 from jaxplain.target import one_hot
 from jaxplain.workflows._evaluation import Evaluation, Outcome, Setting, summarised
-from jaxplain.workflows._images import image_files, image_name, photos
+from jaxplain.workflows._images import image_files, image_name, photos, reading_of
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._measures import FILLS, MEASURES, OF_BOXES, Case, about_reference, mapped, measured
 from jaxplain.workflows._methods import Bound, Methods, bound, rows
@@ -53,6 +53,8 @@ def evaluate(
     reference: Any = None,
     segmenter: Segmenter = "slic",
     num_segments: int = 50,
+    background: str | None = None,
+    levels: Levels | None = None,
     track: Track = untracked,
 ) -> Evaluation:
     """How faithful the maps of some methods are, by some metrics, for each image and on the mean.
@@ -67,7 +69,8 @@ def evaluate(
     `box` is the object (left, top, right, bottom) in the pixels of one image, for pointing_game and energy_in_box.
     Methods that are about a reference image explain the similarity to it: what is measured in place of the probability
     is the cosine similarity of the embeddings at the layer. Methods of segments have those that the segmenter cuts from
-    each image, about `num_segments` of them for slic.
+    each image, about `num_segments` of them for slic. `background` and `levels` say how images are read, as
+    `Model.reading` has it.
 
     An image that cannot be read, or whose maps are not finite, is among `failed`, or raises its error where it is the
     only one. ValueError for options that do not go together.
@@ -76,7 +79,7 @@ def evaluate(
         found.summaries["grad_cam"]["insertion"].mean[0]
         found.save("out/evaluation")                                            # .png, .csv and .json
     """
-    images, chosen = _listed(images), rows(methods)
+    model, images, chosen = model.reading(background, levels), _listed(images), rows(methods)
     wanted = tuple(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     _check_names(wanted, fill, segmenter)
     _check_box(box, wanted, images)
@@ -85,7 +88,7 @@ def evaluate(
     layer = checked_layer(model, layer, spatial=any("layer" in row.needs for row in chosen.values()))
     setting = Setting(
         model.spec.name, model.weights, model.spec.input_size, chosen, wanted, layer, fill or "black", fill or "blur",
-        segmenter, num_segments, image_name(reference) if about else None,
+        segmenter, num_segments, image_name(reference) if about else None, reading_of(model.spec),
     )  # fmt: skip
     plan = Plan(
         model,
@@ -184,7 +187,7 @@ def _outcome(plan, photo, number):
     }
     count = None if case.segments is None else int(np.max(case.segments)) + 1
     category, probability = model.spec.categories[k], float(probabilities(photo.outputs)[k])
-    return Outcome(photo.image, size, seen, k, category, probability, plan.box, count, similarity, scores)
+    return Outcome(photo.image, size, seen, k, category, probability, plan.box, count, similarity, scores, photo.notes)
 
 
 def _case(plan, pixels, target, number):

@@ -24,7 +24,8 @@ _COLUMNS = ("image", "target", "class", "method", "metric", "value")
 class Setting(NamedTuple):
     """What all images share: the model's name, weights and input size, the methods' rows by name, and the options.
 
-    `deleted` and `start` are the names of the fills of deletion and insertion, and `reference` is an image's name.
+    `deleted` and `start` are the names of the fills of deletion and insertion, `reference` is an image's name, and
+    `reading` says how images were asked to be read.
     """
 
     model: str
@@ -38,12 +39,14 @@ class Setting(NamedTuple):
     segmenter: str
     segments: int
     reference: str | None
+    reading: Mapping[str, Any]
 
 
 class Outcome(NamedTuple):
     """What came out for one image: its size, the part that the network sees, the target, and scores[method][metric].
 
     `segments` is the number of its segments, and `similarity` that to the reference; None where there are none.
+    `notes` say what was chosen for an image that leaves something open.
     """
 
     image: Any
@@ -56,6 +59,7 @@ class Outcome(NamedTuple):
     segments: int | None
     similarity: float | None
     scores: dict[str, dict[str, Score]]
+    notes: tuple[str, ...] = ()
 
 
 class Summary(NamedTuple):
@@ -165,6 +169,7 @@ def _record(found):
         "methods": {name: _method(setting, row) for name, row in setting.methods.items()},
         "metrics": {name: {"better": MEASURES[name].better, "value": MEASURES[name].value} for name in setting.metrics},
         "conventions": _conventions(setting),
+        "reading": setting.reading,
         "summary": {name: {metric: _summary(s) for metric, s in row.items()} for name, row in found.summaries.items()},
         "images": [_image(outcome) for outcome in found.images],
         "failed": [{"image": image_name(image), "error": str(error)} for image, error in found.failed],
@@ -229,5 +234,6 @@ def _image(outcome):
     target = {"index": outcome.target, "class": outcome.category, "probability": outcome.probability}
     scores = {name: {metric: score(s) for metric, s in row.items()} for name, row in outcome.scores.items()}
     optional = {name: getattr(outcome, name) for name in ("box", "segments", "similarity")}
+    optional["notes"] = outcome.notes or None
     image = {"image": image_name(outcome.image), "size": outcome.size, "seen": outcome.seen, "target": target}
     return image | {name: value for name, value in optional.items() if value is not None} | {"scores": scores}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxplain.methods import Method
-from jaxplain.models import Model, Prediction
+from jaxplain.models import Model, Prediction, notes_of
 from jaxplain.postprocess import keep_segments
 from jaxplain.render import Bars, Panel, outlined, scale_of
 from jaxplain.workflows._files import Writer, file_name, json_writer
@@ -98,6 +98,7 @@ class Explanation(Result):
             "against": None if self.against is None else _entry(self.prediction(self.against)),
             "predictions": [_entry(p) for p in self.top()],
             "maps": "in the .npz, named METHOD_INDEX: raw, signed where the method is, at the method's own resolution",
+            "notes": list(notes_of(self.photo)),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "asked": dict(self.settings),
         }
