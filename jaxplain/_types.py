@@ -30,6 +30,10 @@ Metric = Literal[
 ]
 
 
+class Note(UserWarning):
+    """Something that was chosen for the user, who can choose otherwise."""
+
+
 @runtime_checkable
 class Site(Protocol):
     """What a net calls at each named layer: a = site(name, a)."""

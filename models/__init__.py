@@ -24,9 +24,10 @@ from jaxplain.models._load import (
     way_to,
 )
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weights
+from jaxplain.models._notes import Note, Notes, announce, notes_of
 from jaxplain.models._outputs import output_kind, probabilities, probability, probable
 from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
-from jaxplain.models._preprocess import levels, open_image, sample, samples
+from jaxplain.models._preprocess import Levels, fitted, levels, open_image, read_image, sample, samples
 from jaxplain.models._registry import Architecture, architecture
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
@@ -44,8 +45,11 @@ __all__ = [
     "Examples",
     "Failed",
     "GlobalMean",
+    "Levels",
     "MaxPool",
     "Model",
+    "Note",
+    "Notes",
     "Prediction",
     "Recipe",
     "Relu",
@@ -54,6 +58,7 @@ __all__ = [
     "Trained",
     "Tuned",
     "Weights",
+    "announce",
     "architecture",
     "available",
     "batches",
@@ -65,11 +70,13 @@ __all__ = [
     "find_class",
     "find_target",
     "finetune",
+    "fitted",
     "guess",
     "inception_v3",
     "levels",
     "load",
     "normalised",
+    "notes_of",
     "on_this_machine",
     "open_image",
     "outline",
@@ -79,6 +86,7 @@ __all__ = [
     "probable",
     "published_set",
     "read_folder",
+    "read_image",
     "read_labels",
     "resnet50",
     "sample",

@@ -33,6 +33,7 @@ from jaxtyping import Float, Int, PRNGKeyArray, UInt8
 
 from jaxplain.adapt import from_linen
 from jaxplain.models._model import Model, Weights
+from jaxplain.models._notes import Notes
 from jaxplain.models._pipeline import batches, normalised
 from jaxplain.models._registry import architecture
 from jaxplain.models._spec import Spec
@@ -48,13 +49,15 @@ _SLOWER = 100  # all layers move by so much less in a step than the classifier d
 class Examples(NamedTuple):
     """Images (N, S, S, 3) with their labels, the categories that these are of, and the files they came from.
 
-    Labels (N,) are numbers of categories, labels (N, n) are 1 where an image has a category, else 0.
+    Labels (N,) are numbers of categories, labels (N, n) are 1 where an image has a category, else 0. `notes` are what
+    was chosen for each file's image; see `open_image`.
     """
 
     images: UInt8[np.ndarray, "N S S 3"]
     labels: Int[np.ndarray, "N *n"]
     categories: tuple[str, ...]
     files: tuple[Path, ...] = ()
+    notes: tuple[Notes, ...] = ()
 
     def __repr__(self) -> str:
         return f"Examples({len(self.labels)} images {self.images.shape[1:]}, {len(self.categories)} categories)"
@@ -149,16 +152,17 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
     classes = _listed(Path(folder))
     files = [file for inside in classes.values() for file in inside]
     labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in classes.values()])
-    return Examples(read_images(files, spec, track), labels, tuple(classes), tuple(files))
+    images, notes = read_images(files, spec, track)
+    return Examples(images, labels, tuple(classes), tuple(files), notes)
 
 
-def read_images(files: Sequence[Path], spec: Spec, track: Track = untracked) -> UInt8[np.ndarray, "N S S 3"]:
-    """The images of files (N, S, S, 3) as the spec has them; ValueError with their names if any is no image."""
-    images, unreadable, count = np.empty((len(files), *spec.image.shape), np.uint8), {}, 0
+def read_images(files: Sequence[Path], spec: Spec, track: Track = untracked) -> tuple[np.ndarray, tuple[Notes, ...]]:
+    """The images of files (N, S, S, 3) as the spec has them, with notes; ValueError with their names if any is none."""
+    images, unreadable, notes, count = np.empty((len(files), *spec.image.shape), np.uint8), {}, (), 0
     for batch in batches(track(files, "reading"), spec, _READ_AT_ONCE, failed=unreadable.__setitem__):
         rows = len(batch.images)
         images[count : count + rows] = batch.levels[:rows]
-        count += rows
+        notes, count = notes + batch.notes, count + rows
     if unreadable:
         first, names = next(iter(unreadable.values())), [str(file) for file in unreadable]
         more = f" and {len(names) - 5} more" * (len(names) > 5)
@@ -166,7 +170,7 @@ def read_images(files: Sequence[Path], spec: Spec, track: Track = untracked) -> 
             f"{len(names)} of {len(files)} files cannot be used as images, {', '.join(names[:5])}{more}: replace or "
             f"remove them; of the first, {first}"
         ) from first
-    return images
+    return images, notes
 
 
 def split(labels: Int[np.ndarray, " N"], share: float, *, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +230,7 @@ def checked_recipe(recipe: Recipe) -> Recipe:
 
 
 def _check(model, examples):
-    images, labels, categories, _ = examples
+    images, labels, categories, *_ = examples
     shape = model.spec.image.shape
     if images.dtype != np.uint8 or images.shape != (len(labels), *shape):
         raise ValueError(

@@ -39,7 +39,8 @@ def read_labels(
     paths = tuple(_inside(folder, name, table, number) for number, name in enumerate(files, 2))
     if twice := _repeated(paths):
         raise ValueError(f"{table} names {twice[0]} twice, expected a line for each image; join the lines.")
-    return Examples(read_images(paths, spec, track), labels, names, paths)
+    images, notes = read_images(paths, spec, track)
+    return Examples(images, labels, names, paths, notes)
 
 
 def _read(table):

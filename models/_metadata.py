@@ -24,14 +24,21 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf")  # chunks of a PNG file
 _SEGMENTS = (0xE1, 0xE2)  # of a JPEG file: EXIF and XMP, colour profiles and further pictures
 _SCAN = 0xDA  # the segment after which pixels begin
 
-_quiet = threading.Lock()
+_filters = threading.Lock()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without warnings, of which PIL has one for every oddity; the filters of warnings are shared by threads."""
-    with _quiet, warnings.catch_warnings():
+    with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """While no other thread is `quiet`, so that a warning is not lost."""
+    with _filters:
         yield
 
 

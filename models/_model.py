@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, UInt8
+from PIL import Image
 
 from jaxplain._types import OutputKind
 from jaxplain.models import _preprocess
@@ -71,6 +72,25 @@ class Model(NamedTuple):
             f"Model({spec.name}, weights {self.weights.source}, {len(spec.categories)} outputs, "
             f"{spec.input_size} x {spec.input_size} pixels)"
         )
+
+    def reading(self, background: str | None = None, levels: _preprocess.Levels | None = None) -> "Model":
+        """The model that sees transparent parts on a background, and levels (low, high) of deep images black and white.
+
+        The background is a colour's name, or "opaque", which ignores transparency; levels may be a text, "0,4095". What
+        is None stays as it is: by default white, and the range of the image's format. Weights are saved without either.
+
+            model = load("efficientnet_lite0").reading(background="black", levels=(0, 4095))
+        """
+        given = {
+            "background": _preprocess.checked_background(background),
+            "levels": _preprocess.checked_levels(levels),
+        }
+        return self._replace(spec=self.spec._replace(**{k: v for k, v in given.items() if v is not None}))
+
+    def open(self, image: Any) -> Image.Image:
+        """The whole image as a PIL image, upright and in mode RGB; see `jaxplain.models.open_image`."""
+        spec = self.spec
+        return _preprocess.open_image(image, background=spec.background, levels=spec.levels)
 
     def levels(self, image: Any) -> UInt8[np.ndarray, "S S 3"]:
         """The image in uint8 levels from 0 to 255, resized and cropped to the network's input size S."""

@@ -20,7 +20,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
-from jaxplain.models._preprocess import levels
+from jaxplain.models._notes import Notes, announce, notes_of
+from jaxplain.models._preprocess import fitted, name_of, read_image
 from jaxplain.models._spec import Spec
 
 THREADS = min(8, os.cpu_count() or 1)
@@ -31,10 +32,14 @@ T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """The images of a batch, as they were given, and their levels; rows beyond the images repeat the last one."""
+    """The images of a batch, as they were given, and their levels; rows beyond the images repeat the last one.
+
+    `notes` are what was chosen for each image; see `open_image`.
+    """
 
     images: tuple[Any, ...]
     levels: UInt8[np.ndarray, "size S S 3"]
+    notes: tuple[Notes, ...] = ()
 
 
 def batches(
@@ -45,7 +50,8 @@ def batches(
     An image is a path, "sample:NAME", a PIL image or a uint8 array. Each is decoded once, in a thread, at most
     max(size, number of threads) images before it is needed; `images` may be a generator, and is read in the caller's
     thread. An image that cannot be read raises its error, or is left out after failed(image, error).
-    The threads end with the iterator, which `contextlib.closing` ends early.
+    The threads end with the iterator, which `contextlib.closing` ends early. At its end it warns of what was chosen for
+    images that leave something open, with their names.
 
         for batch in batches(sorted(Path("photos").iterdir()), model.spec, 16):
             x = normalised(model.normalise, batch.levels)          # rows beyond the images repeat the last
@@ -99,10 +105,19 @@ def decoded(
 
 
 def _batches(images, spec, size, failed):
-    with closing(decoded(images, lambda image: levels(image, spec), failed=failed, ahead=size)) as readable:
+    chosen: list[tuple[str, Notes]] = []
+    with closing(decoded(images, lambda image: _read(image, spec), failed=failed, ahead=size)) as readable:
         while part := tuple(itertools.islice(readable, size)):
-            kept, rows = zip(*part, strict=True)
-            yield Batch(kept, np.stack(rows + rows[-1:] * (size - len(rows))))
+            kept, read = zip(*part, strict=True)
+            rows, notes = zip(*read, strict=True)
+            chosen += zip(map(name_of, kept), notes, strict=True)
+            yield Batch(kept, np.stack(rows + rows[-1:] * (size - len(rows))), notes)
+    announce(chosen)
+
+
+def _read(image, spec):
+    opened = read_image(image, spec)
+    return fitted(opened, spec), notes_of(opened)
 
 
 def _ahead(f: Callable[[Any], Any], work: Iterable[Any], ahead: int) -> Generator[tuple[Any, Future[Any]], None, None]:

@@ -1,19 +1,23 @@
 """From an image to what a network takes: read, resized, cropped, scaled and normalised.
 
-An image is a path, "sample:<name>", a PIL image or a uint8 array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
-It is read upright (EXIF orientation applied) and as RGB, by PIL's own `convert("RGB")`, so that results equal
-torchvision's usual transforms: alpha is dropped, not composited. Of files with several frames the first one counts.
+An image is a path, "sample:<name>", a PIL image or a uint8 array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4),
+channels in the order RGB. It is read upright (EXIF orientation applied) and as RGB, by PIL's own `convert("RGB")`, so
+that results equal torchvision's usual transforms. Of files with several frames the first one counts.
 
-Levels deeper than 8 bits are scaled, where PIL would clip them to white: 16-bit grey is divided by 257, and 32-bit
-integers and floats by the smallest of the ranges 0 to 1 (floats only), 0 to 255 and 0 to 65,535 that holds them all.
+What an image leaves open is chosen, and the choice is a note: a warning (`Note`), and an entry of the record.
+- Transparent parts are seen on white, or on another `background`; "opaque" ignores the transparency, as `convert` does.
+- Levels deeper than 8 bits are scaled, where PIL would clip them to white: 16-bit grey is divided by 257, and 32-bit
+  integers and floats by the smallest of the ranges 0 to 1 (floats only), 0 to 255 and 0 to 65,535 that holds them all.
+  `levels` are those of black and white instead, and what is beyond them is clipped.
 
 Pixels are (H, W, 3) in [0, 1]; sizes and boxes are in the order width, height, as in PIL.
 """
 
 import difflib
 import io
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -23,17 +27,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageColor, UnidentifiedImageError
 
 from jaxplain.models._metadata import bare, forget, quiet, upright
+from jaxplain.models._notes import Notes, announce, notes_of
 from jaxplain.models._spec import Spec
 
+Levels = str | Sequence[float | int]
 Channels = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
 
 SHORTEST_SIDE = 8
 LONGEST_SIDE = 16_384
 MOST_PIXELS = 100_000_000
 MOST_ELONGATED = 50
+
+OPAQUE = "opaque"  # as a background: transparency is ignored
+_TRANSPARENT = "transparent parts are seen on white; --background COLOUR (in Python background=) names another colour"
+_DARK = "Pillow reads the upper 8 of 16 bits of colours, and there is little in them, so it is dark: scale it to 8 bits"
 
 _SAMPLES = {
     "astronaut": "astronaut.png",
@@ -52,19 +62,51 @@ _SAMPLES = {
 }
 
 
-def open_image(image: Any) -> Image.Image:
-    """The image upright, as a PIL image in mode RGB.
+def open_image(image: Any, *, background: str | None = None, levels: Levels | None = None) -> Image.Image:
+    """The image upright, as a PIL image in mode RGB. Its info["notes"] is a tuple of what was chosen for it.
 
-    Raises FileNotFoundError for a missing file, and ValueError for anything that is no image, is damaged, or has a
-    size that cannot be explained: a side under 8 or over 16,384 pixels, over 100 megapixels, or longer than 50:1.
+    What is transparent is seen on `background`, a colour's name or "opaque", and `levels` of a deep image are black and
+    white. Raises FileNotFoundError for a missing file, and ValueError for anything that is no image, is damaged, or has
+    a size that cannot be explained: a side under 8 or over 16,384 pixels, over 100 megapixels, or longer than 50:1.
     """
-    if isinstance(image, str) and image.startswith("sample:"):
-        return sample(image.removeprefix("sample:"))
-    if isinstance(image, str | os.PathLike):
-        return _open_file(os.fspath(image))
-    if isinstance(image, Image.Image):
-        return _rgb(image, getattr(image, "filename", "") or "the image")
-    return _rgb(_from_array(image), "the array")
+    opened = _opened(image, checked_background(background), checked_levels(levels))
+    if opened is not image:
+        announce([(name_of(image), notes_of(opened))])
+    return opened
+
+
+def read_image(image: Any, spec: Spec) -> Image.Image:
+    """As `open_image`, with the spec's background and levels, and without warnings of what was chosen."""
+    return _opened(image, spec.background, spec.levels)
+
+
+def checked_background(background: str | None) -> str | None:
+    """The name of a colour, or "opaque"; ValueError for any other."""
+    if background not in (None, OPAQUE):
+        try:
+            ImageColor.getrgb(background)
+        except (ValueError, AttributeError) as error:
+            raise ValueError(
+                f"The background is {background!r}, expected a colour such as white, black or #808080, or {OPAQUE}, "
+                "which ignores transparency; name one of these."
+            ) from error
+    return background
+
+
+def checked_levels(levels: Levels | None) -> tuple[float, float] | None:
+    """The pair of levels, which may be a text; ValueError for any other."""
+    if levels is None:
+        return None
+    try:
+        low, high = map(float, levels.split(",") if isinstance(levels, str) else levels)
+    except (ValueError, TypeError):
+        low = high = math.nan
+    if not (-math.inf < low < high < math.inf):
+        raise ValueError(
+            f"The levels are {levels!r}, expected LOW,HIGH, those of black and of white in a deep image, such as "
+            "0,4095 for 12 bits; give two numbers, the lower one first."
+        )
+    return low, high
 
 
 def sample(name: str) -> Image.Image:
@@ -74,7 +116,7 @@ def sample(name: str) -> Image.Image:
         raise ValueError(
             f"There is no sample {name!r}; the nearest are {', '.join(near)}, and all are {', '.join(_SAMPLES)}."
         )
-    return _open_file(str(files("skimage") / "data" / _SAMPLES[name]))
+    return _open_file(str(files("skimage") / "data" / _SAMPLES[name]), None, None)
 
 
 def samples() -> tuple[str, ...]:
@@ -87,7 +129,11 @@ def levels(image: Any, spec: Spec) -> UInt8[np.ndarray, "S S 3"]:
 
     Equal to torchvision's Resize and CenterCrop on the upright RGB image, channels last.
     """
-    opened = open_image(image)
+    return fitted(open_image(image, background=spec.background, levels=spec.levels), spec)
+
+
+def fitted(opened: Image.Image, spec: Spec) -> UInt8[np.ndarray, "S S 3"]:
+    """The levels of an image that `open_image` or `read_image` gave."""
     size = _resized(opened.size, spec.resize)
     resized = opened if size == opened.size else opened.resize(size, _filter(spec.interpolation))
     return np.array(resized.crop(_crop(size, spec.input_size)))
@@ -103,7 +149,7 @@ def pixels(image: Any, spec: Spec) -> Float[np.ndarray, "S S 3"]:
 
 def placement(image: Any, spec: Spec) -> tuple[float, float, float, float]:
     """The box (left, top, right, bottom) of the upright original image that `pixels` shows."""
-    width, height = open_image(image).size
+    width, height = read_image(image, spec).size
     resized = _resized((width, height), spec.resize)
     left, top, right, bottom = _crop(resized, spec.input_size)
     across, down = width / resized[0], height / resized[1]
@@ -141,7 +187,24 @@ def _filter(interpolation: str) -> Image.Resampling:
     return Image.Resampling[interpolation.upper()]
 
 
-def _open_file(path: str) -> Image.Image:
+def name_of(image: Any) -> str:
+    """What messages call an image: its path, or what it is."""
+    path = image if isinstance(image, str | os.PathLike) else getattr(image, "filename", "")
+    return os.fspath(path) or ("the image" if isinstance(image, Image.Image) else "the array")
+
+
+def _opened(image: Any, background: str | None, window: tuple[float, float] | None) -> Image.Image:
+    if isinstance(image, str) and image.startswith("sample:"):
+        return sample(image.removeprefix("sample:"))
+    if isinstance(image, str | os.PathLike):
+        return _open_file(os.fspath(image), background, window)
+    if isinstance(image, Image.Image):
+        as_given_here = image.mode == "RGB" and "notes" in image.info
+        return image if as_given_here else _rgb(image, name_of(image), background, window)
+    return _rgb(_from_array(image), name_of(image), background, window)
+
+
+def _open_file(path: str, background: str | None, window: tuple[float, float] | None) -> Image.Image:
     if not os.path.exists(path):
         raise FileNotFoundError(f"There is no file {path}; check the path, relative ones start at {Path.cwd()}.")
     if not os.path.isfile(path):
@@ -149,7 +212,7 @@ def _open_file(path: str) -> Image.Image:
     if os.path.getsize(path) == 0:
         raise ValueError(f"{path} is empty, expected an image file; get a whole copy of it.")
     try:
-        return _decoded(path, path)
+        return _decoded(path, path, b"", background, window)
     except ValueError as error:
         with open(path, "rb") as file:
             content = file.read()
@@ -157,18 +220,18 @@ def _open_file(path: str) -> Image.Image:
         if pixels == content:
             raise
         try:  # what is wrong may be the metadata alone
-            return _decoded(io.BytesIO(pixels), path, exif)
+            return _decoded(io.BytesIO(pixels), path, exif, background, window)
         except ValueError:
             raise error from None
 
 
-def _decoded(file: str | io.BytesIO, name: str, exif: bytes = b"") -> Image.Image:
+def _decoded(file, name, exif, background, window):
     with _decoding(name), quiet():  # PIL warns of a large image before anyone can ask for its size
         opened = Image.open(file)
     with opened:
         if opened.format == "TIFF":
             forget(opened)
-        return _rgb(opened, name, exif)
+        return _rgb(opened, name, background, window, exif)
 
 
 @contextmanager
@@ -191,15 +254,44 @@ def _decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def _rgb(image: Image.Image, name: str, exif: bytes = b"") -> Image.Image:
+def _rgb(image, name, background, window, exif=b""):
+    """The image in mode RGB, upright, with what was chosen for it as its info and nothing else.
+
+    Of an image that is upright, an orientation must not be left.
+    """
     _check_size(image.size, name)
+    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     with _decoding(name):
         turned = upright(image, exif)
-    shallow = _eight_bits(turned, name) if turned.mode.startswith(("I", "F")) else turned
+    if turned.mode.startswith(("I", "F")):
+        shallow, notes = _eight_bits(turned, name, window)
+    elif window is None:
+        shallow, notes = turned, ()
+    else:
+        raise ValueError(
+            f"{name} has {'colours, of which Pillow reads 8 bits' if deep else '8 bits'}, and --levels are for grey "
+            "images of more; leave them out for this one."
+        )
     with _decoding(name):
-        rgb = shallow.convert("RGB")
-    rgb.info = {}  # of an image that is upright, an orientation must not be left
+        rgb, seen = _composed(shallow, background)
+    dark = deep and shallow is turned and bool(np.max(rgb.getextrema()) < 128)
+    rgb.info = {"notes": (*notes, *[_DARK] * dark, *seen)}
     return rgb
+
+
+def _composed(image: Image.Image, background: str | None) -> tuple[Image.Image, Notes]:
+    """The image in mode RGB before the background, and what is to be said of that."""
+    if background == OPAQUE or not image.has_transparency_data:
+        image = image.copy()
+        image.info.pop("transparency", None)  # PIL warns when it drops it itself
+        return image.convert("RGB"), ()
+    layers = image.convert("RGBA")
+    alpha = layers.getchannel("A")
+    if alpha.getextrema()[0] == 255:
+        return layers.convert("RGB"), ()
+    seen = Image.new("RGB", image.size, ImageColor.getrgb(background or "white")[:3])
+    seen.paste(layers.convert("RGB"), mask=alpha)
+    return seen, () if background else (_TRANSPARENT,)
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -213,18 +305,35 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise ValueError(f"{given}, expected a longer side of at most 50 times the shorter one; crop it first.")
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Deeper grey levels scaled to 8 bits, rounded."""
+def _eight_bits(image, name, window):
+    """Deeper grey levels scaled to 8 bits, rounded, with their transparency; and what is to be said of that."""
     grey = np.asarray(image).astype(np.float64)
     low, high = grey.min(), grey.max()
-    if not (low >= 0 and high <= 65_535):
+    if not np.isfinite(high - low) or (window is None and not 0 <= low <= high <= 65_535):
         raise ValueError(
-            f"{name} has grey levels from {low:g} to {high:g}, expected finite ones from 0 to 65,535; "
-            "scale it to 8 bits first."
+            f"{name} has grey levels from {low:g} to {high:g}, expected finite ones from 0 to 65,535; scale it to "
+            "8 bits first, or name those of black and white by --levels LOW,HIGH (in Python levels=)."
         )
     ranges = {"I": (255, 65_535), "F": (1, 255, 65_535)}.get(image.mode, (65_535,))
-    white = next(top for top in ranges if high <= top)
-    return Image.fromarray(np.rint(grey * 255 / white).astype(np.uint8))
+    black, white = window or (0, next(top for top in ranges if high <= top))
+    levels = np.clip((grey - black) * 255 / (white - black), 0, 255)
+    scaled = Image.fromarray(np.rint(levels).astype(np.uint8))
+    if isinstance(key := image.info.get("transparency"), int):
+        scaled.putalpha(Image.fromarray(np.where(grey == key, 0, 255).astype(np.uint8)))
+    return scaled, _range_notes(high, white, sure=window is not None, alone=len(ranges) == 1)
+
+
+def _range_notes(high, white, *, sure, alone):
+    """What is to be said of a range that ends at `white`, unless it is sure; `alone` where there is no other."""
+    bits = int(high).bit_length()
+    if sure or high == 0:
+        return ()
+    if white == 65_535 and bits < 16:
+        top = 2**bits - 1
+        return (f"{bits} of 16 bits are used, so it is dark; --levels 0,{top} (in Python levels=) makes {top} white",)
+    if alone:
+        return ()
+    return (f"levels are taken for ones from 0 to {white:,}; --levels LOW,HIGH (in Python levels=) names others",)
 
 
 def _from_array(array: Any) -> Image.Image:

@@ -19,6 +19,8 @@ class Spec(NamedTuple):
     `cam_layer` is where class activation maps are taken if nobody says otherwise; `layers` are the ends of the
     network's stages, shallow to deep. `outputs` says what the outputs are: "softmax" of classes that exclude each
     other, "sigmoid" of labels, or "scores" without probabilities; None is sigmoid for one output, softmax for more.
+    `background` is the colour behind transparent parts, and `levels` are the levels of deep images that are black and
+    white; None where neither was asked for. See `Model.reading`.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Spec(NamedTuple):
     cam_layer: str = ""
     layers: tuple[str, ...] = ()
     outputs: OutputKind | None = None
+    background: str | None = None
+    levels: tuple[float | int, float | int] | None = None
 
     def __repr__(self) -> str:
         size = f"{self.input_size} x {self.input_size} pixels of {self.resize}"

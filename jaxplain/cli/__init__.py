@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import jax
 import typer
 
+from jaxplain._types import Note
 from jaxplain.cli.concept import concept
 from jaxplain.cli.convert import convert
 from jaxplain.cli.errors import say, tell
@@ -68,7 +69,9 @@ def main() -> None:
 def run() -> NoReturn:
     """Runs the command line, with compiled functions kept in the user's cache folder from one run to the next."""
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error
+        warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error or a note
+        warnings.simplefilter("always", Note)
+        warnings.showwarning = lambda message, *_: say(message)
     signal.signal(signal.SIGTERM, _terminated)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what the terminal's encoding has not

@@ -8,7 +8,7 @@ from typer import Argument, Option, Typer
 from jaxplain import _types
 from jaxplain.cli.common import check_out, load, places, save, save_each
 from jaxplain.cli.errors import say_left_out, tell
-from jaxplain.cli.options import Images, ModelName, Out, Outputs, Skip, WeightsPath
+from jaxplain.cli.options import Background, Images, Levels, ModelName, Out, Outputs, Skip, WeightsPath
 from jaxplain.cli.parsing import Command
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
@@ -52,6 +52,8 @@ def fit_command(
     layer: Layers = None,
     nulls: Nulls = 20,
     seed: Seed = 0,
+    background: Background = None,
+    levels: Levels = None,
     skip: Skip = False,
 ) -> None:
     """Fit a concept to a folder of images that show it.
@@ -65,7 +67,7 @@ def fit_command(
     if path.is_dir():
         raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
     check_out(path.parent)
-    loaded = load(model, weights)
+    loaded = load(model, weights).reading(background, levels)
     options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed, "failed": say_left_out if skip else None}
     with bars() as track:
         fitted = workflows.fit_concept(loaded, name, images, random, **options, track=track)
@@ -87,6 +89,8 @@ def explain(
     steps: Steps = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
+    background: Background = None,
+    levels: Levels = None,
     out: Out = Path("out"),
 ) -> None:
     """Show where concepts are seen in photographs, and what they count for in each class.
@@ -98,7 +102,7 @@ def explain(
     from jaxplain.workflows import explain_concepts
 
     images, files = _apart(images, concepts)
-    loaded, fitted = _read(files, model, weights, outputs)
+    loaded, fitted = _read(files, model, weights, background, levels, outputs)
     options: dict[str, Any] = {"targets": target, "steps": steps, "rule": rule, "test": test}
     save_each(
         places(images, out, "_concepts"),
@@ -116,6 +120,8 @@ def global_command(
     steps: Steps = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
+    background: Background = None,
+    levels: Levels = None,
     skip: Skip = False,
     out: Out = Path("out"),
 ) -> None:
@@ -129,7 +135,7 @@ def global_command(
     folders, files = _apart(map(str, folder), concepts)
     if len(folders) != 1:
         raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
-    loaded, fitted = _read(files, model, weights)
+    loaded, fitted = _read(files, model, weights, background, levels)
     check_out(out)
     options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test, "failed": say_left_out if skip else None}
     with bars() as track:
@@ -144,11 +150,11 @@ def _apart(given, concepts):
     return [one for one in given if not one.endswith(SUFFIX)], [*concepts, *files]
 
 
-def _read(files, name, weights, outputs=None):
+def _read(files, name, weights, background, levels, outputs=None):
     """The model, by default that of the first concept, and the concepts."""
 
     fitted = [read(path) for path in dict.fromkeys(files)]
-    return load(name or fitted[0].model, weights, outputs=outputs), fitted
+    return load(name or fitted[0].model, weights, outputs=outputs).reading(background, levels), fitted
 
 
 def _show_fitted(fitted):

@@ -6,19 +6,9 @@ from typing import Annotated, Any, get_args
 from typer import Option
 
 from jaxplain import _types
+from jaxplain.cli import options as shared
 from jaxplain.cli.common import check_out, keep_photographs, load, save
 from jaxplain.cli.errors import report
-from jaxplain.cli.options import (
-    Images,
-    Layer,
-    ModelName,
-    NumSegments,
-    Out,
-    Outputs,
-    Reference,
-    Segmenter,
-    WeightsPath,
-)  # fmt: skip
 from jaxplain.cli.progress import in_turn
 from jaxplain.methods import METHODS
 
@@ -35,20 +25,22 @@ Box = Annotated[str | None, Option(metavar="LEFT,TOP,RIGHT,BOTTOM", help=_BOX)]
 
 
 def evaluate(
-    images: Images,
-    model: ModelName = "efficientnet_lite0",
-    weights: WeightsPath = None,
-    outputs: Outputs = None,
+    images: shared.Images,
+    model: shared.ModelName = "efficientnet_lite0",
+    weights: shared.WeightsPath = None,
+    outputs: shared.Outputs = None,
     method: Methods = None,
     metric: Metrics = None,
-    layer: Layer = None,
+    layer: shared.Layer = None,
     target: Target = None,
     fill: Fill = None,
     box: Box = None,
-    reference: Reference = None,
-    segmenter: Segmenter = None,
-    num_segments: NumSegments = None,
-    out: Out = Path("out"),
+    reference: shared.Reference = None,
+    segmenter: shared.Segmenter = None,
+    num_segments: shared.NumSegments = None,
+    background: shared.Background = None,
+    levels: shared.Levels = None,
+    out: shared.Out = Path("out"),
 ) -> None:
     """Measure how faithful explanations are.
 
@@ -76,7 +68,8 @@ def evaluate(
     given = {name: value for name, value in asked.items() if value is not None}
     check_out(out)
     keep_photographs(images, [path])
-    found = workflows.evaluate(load(model, weights, **kind), images, **given, track=in_turn)
+    loaded = load(model, weights, **kind).reading(background, levels)
+    found = workflows.evaluate(loaded, images, **given, track=in_turn)
     if found.images:
         save(found, path)
     report(found.failed, len(images), "evaluated")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from jaxplain.cli import options as shared
 from jaxplain.cli.common import load, places, save_each
-from jaxplain.cli.options import NAMES, NumSegments, Out, Outputs, Reference, Segmenter, WeightsPath
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
@@ -31,21 +31,23 @@ Again = Annotated[Path | None, Option(metavar="FILE.json", help="Repeat the run 
 
 
 def explain(
-    images: Annotated[list[str] | None, Argument(metavar="IMAGE", help=NAMES)] = None,
+    images: Annotated[list[str] | None, Argument(metavar="IMAGE", help=shared.NAMES)] = None,
     model: Network = None,
-    weights: WeightsPath = None,
-    outputs: Outputs = None,
+    weights: shared.WeightsPath = None,
+    outputs: shared.Outputs = None,
     method: Methods = None,
     layer: Layers = None,
     target: Targets = None,
     against: Against = None,
     options: Settings = None,
     smooth: Smooth = None,
-    num_segments: NumSegments = None,
-    segmenter: Segmenter = None,
-    reference: Reference = None,
+    num_segments: shared.NumSegments = None,
+    segmenter: shared.Segmenter = None,
+    reference: shared.Reference = None,
+    background: shared.Background = None,
+    levels: shared.Levels = None,
     again: Again = None,
-    out: Out = Path("out"),
+    out: shared.Out = Path("out"),
 ) -> None:
     """Explain photographs.
 
@@ -56,6 +58,7 @@ def explain(
     asked: dict[str, Any] = {
         "methods": method, "targets": target, "against": against, "layer": layer, "options": _settings(options),
         "smooth": smooth, "num_segments": num_segments, "segmenter": segmenter, "reference": reference,
+        "background": background, "levels": levels,
     }  # fmt: skip
     kind: dict[str, Any] = {"outputs": outputs}
     asked = {name: value for name, value in asked.items() if value not in (None, [], {})}

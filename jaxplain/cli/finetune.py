@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from jaxplain.cli.common import check_out, load
 from jaxplain.cli.errors import tell
-from jaxplain.cli.options import ModelName
+from jaxplain.cli.options import Background, Levels, ModelName
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
 
@@ -45,6 +45,8 @@ def finetune(
     validation: Validation = 0.2,
     patience: Patience = 5,
     seed: Seed = 0,
+    background: Background = None,
+    levels: Levels = None,
 ) -> None:
     """Train a network's classifier for your own classes.
 
@@ -56,7 +58,7 @@ def finetune(
 
     options: dict[str, Any] = {"epochs": epochs, "all_layers": all_layers, "batch": batch, "rate": rate}
     _check(out, folder)
-    start = load(model, weights)
+    start = load(model, weights).reading(background, levels)
     with bars() as track:
         options |= {"validation": validation, "patience": patience, "seed": seed, "track": track}
         options |= {"multi_label": multi_label, "outputs": outputs}

@@ -28,3 +28,7 @@ _SEGMENTERS = f"Segments of {_OF_SEGMENTS}: {', '.join(get_args(_types.Segmenter
 Segmenter = Annotated[str | None, Option(metavar="NAME", help=_SEGMENTERS)]
 _COUNT = "About how many segments slic makes; default: 50."
 NumSegments = Annotated[int | None, Option("--num-segments", "--segments", help=_COUNT, min=1)]
+_BEHIND = "Colour behind transparent parts, or opaque, which ignores transparency; default: white."
+Background = Annotated[str | None, Option(metavar="COLOUR", help=_BEHIND)]
+_ENDS = "Black and white of grey images of more than 8 bits, such as 0,4095."
+Levels = Annotated[str | None, Option(metavar="LOW,HIGH", help=_ENDS)]

@@ -7,7 +7,7 @@ from typer import Argument, Option
 
 from jaxplain.cli.common import check_out, keep_photographs, load, save, stems
 from jaxplain.cli.errors import say_left_out
-from jaxplain.cli.options import Layer, ModelName, Out, Skip, WeightsPath
+from jaxplain.cli.options import Background, Layer, Levels, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.progress import bars
 from jaxplain.similarity import POOLED
 
@@ -26,6 +26,8 @@ def retrieve(
     similarity: Similarity = "cosine",
     top: Annotated[int, Option(help="How many images.", min=1)] = 5,
     explain: Explain = False,
+    background: Background = None,
+    levels: Levels = None,
     skip: Skip = False,
     out: Out = Path("out"),
 ) -> None:
@@ -38,7 +40,7 @@ def retrieve(
     from jaxplain import workflows
 
     path = out / f"{stems([query])[0]}_matches"
-    loaded = load(model, weights)
+    loaded = load(model, weights).reading(background, levels)
     check_out(out)
     options: dict[str, Any] = {"layer": layer, "similarity": similarity, "top": top, "explain": explain}
     options["failed"] = say_left_out if skip else None

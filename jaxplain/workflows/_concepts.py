@@ -12,10 +12,10 @@ from jaxplain._types import Explain, Rule, Test
 from jaxplain.concepts import Fitted, check_model, fingerprint, fit_images, read
 from jaxplain.explain import Attribution, Concept, concept_attribution, stack_concepts
 from jaxplain.methods import check_name
-from jaxplain.models import Asked, Failed, Model, Track, Weights, untracked
+from jaxplain.models import Asked, Failed, Levels, Model, Track, Weights, untracked
 from jaxplain.net import layers as net_layers
 from jaxplain.transform import at_layers
-from jaxplain.workflows._images import Reading, read_levels
+from jaxplain.workflows._images import Reading, read_levels, reading_of
 from jaxplain.workflows._layers import checked_layer
 
 POINTS = 17  # of an integral's path at a time
@@ -64,6 +64,8 @@ def fit_concept(
     layers: Sequence[str] | None = None,
     nulls: int = 20,
     seed: int = 0,
+    background: str | None = None,
+    levels: Levels | None = None,
     failed: Failed | None = None,
     track: Track = untracked,
 ) -> Fitted:
@@ -71,9 +73,9 @@ def fit_concept(
 
     The direction is the mean activation of the images less that of the random ones; beside it are as many `nulls`
     (nulls, C), fitted to random images alone, which later show what is more than chance. `images` and `random` are
-    folders or sequences of images; `layers` is by default the one layer of class activation maps, and `seed` is that of
-    the choice of random images. Files that are no images are an error, or are left out, each after
-    failed(image, error). ValueError for a layer without positions, and as `fit_images` has it.
+    folders or sequences of images, which are read as `Model.reading` has it; `layers` is by default the one layer of
+    class activation maps, and `seed` is that of the choice of random images. Files that are no images are an error, or
+    are left out, each after failed(image, error). ValueError for a layer without positions, and as `fit_images` has it.
 
         dots = fit_concept(model, "dots", "textures/dots", "textures/random")
         jaxplain.concepts.save("dots.concept", dots)
@@ -82,10 +84,14 @@ def fit_concept(
         raise ValueError(f"nulls is {nulls}, expected a whole number from 2, such as 20; give a larger one.")
     if not name or not name.isprintable():
         raise ValueError(f"The concept is called {name!r:.60}, which cannot be shown; give it another name.")
+    model = model.reading(background, levels)
     layers = [checked_layer(model, layer) for layer in dict.fromkeys(layers or [model.spec.cam_layer])]
     reading = Reading(failed, track)
-    ours, theirs = (read_levels(some, model.spec, reading) for some in (images, random))
-    return fit_images(name, model, ours, theirs, layers, nulls=nulls, seed=seed)
+    (ours, some), (theirs, others) = (read_levels(folder, model.spec, reading) for folder in (images, random))
+    fitted = fit_images(name, model, ours, theirs, layers, nulls=nulls, seed=seed)
+    facts = reading_of(model.spec) | {"notes": some | others}
+    known = {name: value for name, value in facts.items() if value}
+    return fitted._replace(preprocessing=fitted.preprocessing | known)
 
 
 def checked(
@@ -104,7 +110,7 @@ def checked(
     if not fitted:
         raise ValueError("There are no concepts, expected one or more; fit_concept makes them.")
     _check_concepts(model, fitted)
-    options = {"steps": steps, "rule": rule, "test": test}
+    options = {"steps": steps, "rule": rule, "test": test, **reading_of(model.spec)}
     return Provenance(model.spec.name, model.weights, dict(zip(names, fitted, strict=True)), options)
 
 

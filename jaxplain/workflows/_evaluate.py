@@ -12,10 +12,10 @@ from jaxtyping import Array
 
 from jaxplain._types import Fill, Metric, Segmenter
 from jaxplain.methods import check_name
-from jaxplain.models import Asked, Model, Track, find_target, probability, untracked
+from jaxplain.models import Asked, Levels, Model, Track, find_target, probability, untracked
 from jaxplain.net import embedding
 from jaxplain.workflows._evaluation import Evaluation, Outcome, Setting, summarised
-from jaxplain.workflows._images import image_files, image_name, photos
+from jaxplain.workflows._images import image_files, image_name, photos, reading_of
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._measures import (
     FILLS,
@@ -62,6 +62,8 @@ def evaluate(
     reference: Any = None,
     segmenter: Segmenter | None = None,
     num_segments: int | None = None,
+    background: str | None = None,
+    levels: Levels | None = None,
     track: Track = untracked,
 ) -> Evaluation:
     """How faithful the maps of some methods are, by some metrics, for each image and on the mean.
@@ -78,7 +80,8 @@ def evaluate(
     `box` is the object (left, top, right, bottom) in the pixels of one image, for pointing_game and energy_in_box.
     Methods that are about a reference image explain the similarity to it: what is measured in place of the probability
     is the cosine similarity of the embeddings at the layer. Methods of segments have those that the segmenter cuts from
-    each image, about `num_segments` (50) of them for slic, the default.
+    each image, about `num_segments` (50) of them for slic, the default. `background` and `levels` say how images are
+    read, as `Model.reading` has it.
 
     An image that cannot be read, or whose maps are not finite, is among `failed`, or raises its error where it is the
     only one. ValueError for options that do not go together.
@@ -87,7 +90,7 @@ def evaluate(
         found.summaries["grad_cam"]["insertion"].mean[0]
         found.save("out/evaluation")                                            # .png, .csv and .json
     """
-    images, chosen = _listed(images), rows(methods)
+    model, images, chosen = model.reading(background, levels), _listed(images), rows(methods)
     wanted = tuple(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     _check_names(wanted, fill)
     cutting, count = checked_segments(segmenter, num_segments)
@@ -98,7 +101,7 @@ def evaluate(
     layer = checked_layer(model, layer, spatial=any("layer" in row.needs for row in chosen.values()))
     setting = Setting(
         model.spec.name, model.weights, model.spec.input_size, chosen, wanted, layer, fill or "black", fill or "blur",
-        cutting, count, image_name(reference) if about else None, _kind(model, wanted),
+        cutting, count, image_name(reference) if about else None, _kind(model, wanted), reading_of(model.spec),
     )  # fmt: skip
     asked = None if target is None else find_target(target, model.spec.categories)
     check_signs(chosen.values(), () if asked is None else (asked,), model.spec.categories)
@@ -191,7 +194,9 @@ def _outcome(plan, photo, number):
     kind, score = plan.setting.outputs, float(target @ photo.outputs)
     odds = None if kind == "scores" else float(probability(photo.outputs, target, kind))
     category = asked.name(model.spec.categories)
-    return Outcome(photo.image, size, seen, asked.index, category, odds, score, plan.box, count, similarity, scores)
+    return Outcome(
+        photo.image, size, seen, asked.index, category, odds, score, plan.box, count, similarity, scores, photo.notes
+    )
 
 
 def _case(plan, pixels, target, number):

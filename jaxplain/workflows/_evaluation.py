@@ -26,8 +26,8 @@ _COLUMNS = ("image", "target", "class", "method", "metric", "value")
 class Setting(NamedTuple):
     """What all images share: the model's name, weights and input size, the methods' rows by name, and the options.
 
-    `deleted` and `start` are the names of the fills of deletion and insertion, and `reference` is an image's name;
-    `outputs` says what the net's outputs are.
+    `deleted` and `start` are the names of the fills of deletion and insertion, `reference` is an image's name,
+    `outputs` says what the net's outputs are, and `reading` how images were asked to be read.
     """
 
     model: str
@@ -42,13 +42,15 @@ class Setting(NamedTuple):
     segments: int
     reference: str | None
     outputs: OutputKind
+    reading: Mapping[str, Any]
 
 
 class Outcome(NamedTuple):
     """What came out for one image: its size, the part that the network sees, the target, and scores[method][metric].
 
     `probability` and `score` are the target's; `segments` is the number of its segments, and `similarity` that to the
-    reference. What an image does not have is None, as the probability is where outputs are scores.
+    reference. What an image does not have is None, as the probability is where outputs are scores. `notes` say what was
+    chosen for an image that leaves something open.
     """
 
     image: Any
@@ -62,6 +64,7 @@ class Outcome(NamedTuple):
     segments: int | None
     similarity: float | None
     scores: dict[str, dict[str, Score]]
+    notes: tuple[str, ...] = ()
 
 
 class Summary(NamedTuple):
@@ -172,6 +175,7 @@ def _record(found):
         "outputs": setting.outputs,
         "metrics": {name: _metric(setting, name) for name in setting.metrics},
         "conventions": _conventions(setting),
+        "reading": setting.reading,
         "summary": {name: {metric: _summary(s) for metric, s in row.items()} for name, row in found.summaries.items()},
         "images": [_image(outcome) for outcome in found.images],
         "failed": [{"image": image_name(image), "error": str(error)} for image, error in found.failed],
@@ -245,5 +249,6 @@ def _image(outcome):
     target |= {"score": outcome.score} if outcome.probability is None else {"probability": outcome.probability}
     scores = {name: {metric: score(s) for metric, s in row.items()} for name, row in outcome.scores.items()}
     optional = {name: getattr(outcome, name) for name in ("box", "segments", "similarity")}
+    optional["notes"] = outcome.notes or None
     image = {"image": image_name(outcome.image), "size": outcome.size, "seen": outcome.seen, "target": target}
     return image | {name: value for name, value in optional.items() if value is not None} | {"scores": scores}

@@ -12,12 +12,13 @@ import numpy as np
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import Method, smoothed, with_options
-from jaxplain.models import Asked, Failed, Model, find_class, levels, normalised, open_image
+from jaxplain.models import Asked, Failed, Levels, Model, find_class, normalised
+from jaxplain.models import levels as levels_of
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
 from jaxplain.workflows._explanation import Explanation, Reference
-from jaxplain.workflows._images import as_given, each, image_name, photos
+from jaxplain.workflows._images import as_given, each, image_name, photos, reading_of
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
 from jaxplain.workflows._options import check_used
@@ -58,6 +59,8 @@ def explain(
     num_segments: int | None = None,
     segmenter: Segmenter | None = None,
     reference: Any = None,
+    background: str | None = None,
+    levels: Levels | None = None,
     failed: Failed | None = None,
     predicted: Callable[[Any, Explanation], None] | None = None,
     watch: Watch | None = None,
@@ -69,8 +72,9 @@ def explain(
     one of these; by default each image's top class, of labels (Spec.outputs is sigmoid) all that are as probable as
     not, up to ten. `against` is the class that they are held against. `layer` is one or several names, by default the
     model's. With `smooth` every map is the mean over so many noisy images. Superpixels are about `num_segments` of a
-    `segmenter`, and `reference` is the image of methods that compare. An image that cannot be explained raises its
-    error, or is left out after failed(image, error), which leaves None of a single one.
+    `segmenter`, and `reference` is the image of methods that compare. `background` and `levels` are those of
+    `Model.reading`. An image that cannot be explained raises its error, or is left out after failed(image, error),
+    which leaves None of a single one.
     `predicted(image, explanation)` gets the classes before any map is made, and `watch(method, done, of)` the parts of
     long computations. What is asked is checked before the first image is read.
 
@@ -79,6 +83,7 @@ def explain(
         for explanation in explain(model, Path("photos").glob("*.jpg")):        # none of them is kept
             explanation.save(Path("out") / explanation.image.stem)
     """
+    model = model.reading(background, levels)
     asked = chosen(methods, options or {})
     at = (layer,) if isinstance(layer, str) else tuple(dict.fromkeys(layer or [model.spec.cam_layer]))
     for name in at:
@@ -103,6 +108,7 @@ def explain(
         "num_segments": num_segments,
         "segmenter": segmenter,
         "reference": None if reference is None else image_name(reference),
+        **reading_of(model.spec),
     }
     compared = None if reference is None else _reference(model, reference, at)
     question = Question(
@@ -161,8 +167,8 @@ def _check_options(rows, **given):
 
 
 def _reference(model, image, at):
-    photo = open_image(image)
-    x = _prepared(model.normalise, levels(photo, model.spec))
+    photo = model.open(image)
+    x = _prepared(model.normalise, levels_of(photo, model.spec))
     return Reference(image_name(image), photo, x, {layer: _embedded(model.net, x, layer) for layer in at})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxplain._types import Rule, Test
 from jaxplain.explain import concept_map
-from jaxplain.models import Asked, Failed, Model, normalised, probability
+from jaxplain.models import Asked, Failed, Levels, Model, Notes, normalised, probability
 from jaxplain.render import Panel
 from jaxplain.transform import over_classes
 from jaxplain.workflows._concept_rows import (
@@ -55,6 +55,7 @@ class ConceptExplanation(Result):
     {layer: {concept: (h, w)}} are in [0, 1]. `values` {layer: {concept: (K,)}} are attributions, parts of the classes'
     `shares` {layer: (K,)}, and `nulls` {layer: {concept: (m, K)}} those of m random concepts. `errors` are the largest
     completeness errors by layer. A row of `rows` has one attribution with its p values.
+    `notes` say what was chosen for an image that leaves something open.
     """
 
     image: str
@@ -69,6 +70,7 @@ class ConceptExplanation(Result):
     errors: dict[str, float]
     rows: tuple[ConceptRow, ...]
     provenance: Provenance
+    notes: Notes = ()
 
     def __repr__(self) -> str:
         concepts, classes = ", ".join(self.provenance.concepts), ", ".join(self.classes.values())
@@ -123,6 +125,7 @@ class ConceptExplanation(Result):
         facts = {
             "image": self.image,
             "classes": classes,
+            "notes": list(self.notes),
             "shares": {layer: share.tolist() for layer, share in self.shares.items()},
         }
         return writers(self.provenance, self.rows, self.classes, self.errors, facts)
@@ -137,6 +140,8 @@ def explain_concepts(
     steps: int = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
+    background: str | None = None,
+    levels: Levels | None = None,
     failed: Failed | None = None,
     watch: Watch | None = None,
 ) -> Any:
@@ -147,11 +152,13 @@ def explain_concepts(
     its files; `targets` are names or indices of classes, by default the three with the largest outputs, and for a
     network of one output also "not " and its class. `steps` and
     `rule` are those of the integral over the path from zero activations, and `test` compares with random concepts.
+    `background` and `levels` say how images are read, as `Model.reading` has it.
     ValueError for concepts of another model. An image that cannot be explained raises its error, or is left out
     after failed(image, error). `watch("concepts", done, of)` gets the parts of the integral.
 
         explain_concepts(model, "sample:coins", ["dots.concept"], targets="bubble").save("out/coins")
     """
+    model = model.reading(background, levels)
     provenance = checked(model, concepts, steps, rule, test)
     chosen = None if targets is None else asked_of(targets, model.spec.categories)
     check_either_way(model, chosen or ())
@@ -179,6 +186,7 @@ def _explain(model, provenance, run, concepts, targets, photo):
         shares={layer: a.share for layer, a in attributions.items()},
         rows=_rows(provenance, classes, numbers.values, numbers.nulls),
         provenance=provenance,
+        notes=photo.notes,
         **numbers._asdict(),
     )
 

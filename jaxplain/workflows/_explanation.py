@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxplain._types import OutputKind
 from jaxplain.methods import Method
-from jaxplain.models import Asked, Model, Prediction, probabilities, probability
+from jaxplain.models import Asked, Model, Prediction, notes_of, probabilities, probability
 from jaxplain.postprocess import keep_segments
 from jaxplain.render import Bars, Panel, outlined, scale_of
 from jaxplain.workflows._files import Writer, file_name, json_writer
@@ -120,6 +120,7 @@ class Explanation(Result):
             "predictions": [_entry(p) for p in self.top()],
             "maps": "in the .npz, named METHOD_INDEX, or METHOD_not_INDEX of what is anything but a class: raw, signed "
             "where the method is, at the method's own resolution",
+            "notes": list(notes_of(self.photo)),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "asked": dict(self.settings),
         }

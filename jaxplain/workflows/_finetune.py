@@ -11,10 +11,11 @@ import numpy as np
 
 from jaxplain import models
 from jaxplain._types import OutputKind
-from jaxplain.models import Model, Recipe, Track, Tuned, output_kind, untracked
+from jaxplain.models import Levels, Model, Recipe, Track, Tuned, output_kind, untracked
 from jaxplain.render import Curves, figure
 from jaxplain.weights_convert import save
 from jaxplain.workflows._files import json_writer, writing
+from jaxplain.workflows._images import noted, reading_of
 from jaxplain.workflows._result import Result, Table
 
 
@@ -111,6 +112,8 @@ def finetune(
     validation: float = 0.2,
     patience: int = 5,
     seed: int = 0,
+    background: str | None = None,
+    levels: Levels | None = None,
     track: Track = untracked,
 ) -> FineTuned:
     """The model with a classifier for the classes of a folder, which has a folder of images for each.
@@ -121,13 +124,14 @@ def finetune(
 
     The classifier is trained for at most `epochs` epochs on batches of `batch` images, and with `all_layers` everything
     after it, at a hundredth of the learning `rate`; each phase ends after `patience` epochs without a smaller loss on
-    the share `validation` of the images that is held out. All randomness is that of `seed`. ValueError as
+    the share `validation` of the images that is held out. All randomness is that of `seed`. `background` and
+    `levels` say how images are read, as `Model.reading` has it. ValueError as
     `jaxplain.models.finetune` and `read_folder` have it.
 
         finetune(load("efficientnet_lite0"), "pets").save("my_pets")         # pets/cat/*.jpg, pets/dog/*.jpg
     """
     recipe = models.checked_recipe(Recipe(validation, epochs, batch, rate, patience, all_layers))
-    folder = Path(folder)
+    folder, model = Path(folder), model.reading(background, levels)
     _check_outputs(outputs, multi_label)
     examples = _examples(folder, multi_label, outputs, model.spec, track)
     tuned = models.finetune(model, examples, recipe, key=jax.random.key(seed), track=track)
@@ -143,6 +147,7 @@ def finetune(
         "kept_epoch": tuned.best + 1,
         "epochs": [_scores(epoch) for epoch in tuned.history],
         "seed": seed,
+        "reading": reading_of(model.spec) | {"notes": noted(examples.files, examples.notes)},
     }
     return FineTuned(tuned, held_out, len(examples.labels), record)
 

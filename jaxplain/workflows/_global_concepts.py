@@ -2,8 +2,8 @@
 
 import functools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxplain._types import Rule, Test
-from jaxplain.models import Failed, Model, Track, find_target, normalised, untracked
+from jaxplain.models import Failed, Levels, Model, Track, find_target, normalised, untracked
 from jaxplain.stats import interval
 from jaxplain.transform import batched
 from jaxplain.workflows._concept_rows import ConceptRow, bars, caption, corrected, examples, row, title, writers
@@ -27,7 +27,7 @@ from jaxplain.workflows._concepts import (
     class_name,
     stacked,
 )
-from jaxplain.workflows._images import Reading, image_name, images_in, read_batches
+from jaxplain.workflows._images import Reading, image_name, images_in, noted, read_batches
 from jaxplain.workflows._result import Result, Table
 from jaxplain.workflows._running import computed
 from jaxplain.workflows._targets import covectors
@@ -41,7 +41,8 @@ class GlobalConcepts(Result):
 
     `nulls` {layer: {concept: (m, N)}} are the attributions of m random concepts, `predicted` (N,) the images' top
     classes, `errors` the largest completeness errors by layer. A row of `rows` has the mean attribution with its
-    deviation, an interval of two standard errors, and its p values.
+    deviation, an interval of two standard errors, and its p values. `notes` are by an image's name what was chosen for
+    it, where it leaves something open.
     """
 
     target: int
@@ -54,6 +55,7 @@ class GlobalConcepts(Result):
     errors: dict[str, float]
     rows: tuple[ConceptRow, ...]
     provenance: Provenance
+    notes: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         concepts = ", ".join(self.provenance.concepts)
@@ -91,6 +93,7 @@ class GlobalConcepts(Result):
         facts = {
             "folder": self.folder,
             "class": {"index": self.target, "class": self.category},
+            "notes": self.notes,
             "images": [self._image(i) for i in range(len(self.images))],
         }
         return writers(self.provenance, self.rows, {self.target: self.category}, self.errors, facts)
@@ -109,6 +112,8 @@ def global_concepts(
     steps: int = 50,
     rule: Rule = "trapezoid",
     test: Test = "welch",
+    background: str | None = None,
+    levels: Levels | None = None,
     failed: Failed | None = None,
     track: Track = untracked,
 ) -> GlobalConcepts:
@@ -119,12 +124,13 @@ def global_concepts(
 
         global_concepts(model, "photos/walls", ["dots.concept", "checks.concept"], "stone wall")
     """
+    model = model.reading(background, levels)
     provenance = checked(model, concepts, steps, rule, test)
     asked = find_target(target, model.spec.categories)
     check_either_way(model, [asked])
     k = asked.index
     reading = Reading(failed, track)
-    files, predicted, attributions = _explained(model, provenance, images_in(images), asked, reading)
+    files, notes, predicted, attributions = _explained(model, provenance, images_in(images), asked, reading)
     numbers = attributed(provenance, attributions)
     return GlobalConcepts(
         target=k,
@@ -134,21 +140,23 @@ def global_concepts(
         predicted=predicted,
         rows=_rows(provenance, k, numbers.values, numbers.nulls),
         provenance=provenance,
+        notes=notes,
         **numbers._asdict(),
     )
 
 
 def _explained(model, provenance, images, asked, reading):
-    """The images that can be read, their predicted classes (N,), and {layer: Attribution of (N, k + m)}."""
+    """The images that can be read, their notes, predicted classes (N,), and {layer: Attribution of (N, k + m)}."""
     _, concepts = stacked(provenance)
     (classes,) = jax.eval_shape(model.net, model.spec.image).shape
-    (target,), files, parts = covectors([asked], classes), [], []
+    (target,), files, notes, parts = covectors([asked], classes), [], [], []
     for batch in read_batches(images, model.spec, BATCH, reading, "explaining"):
         inputs = model.net, model.normalise, batch.levels, target, concepts
         found = computed(functools.partial(_attributions, integral=provenance.integral), *inputs)
         files += batch.images
+        notes += batch.notes
         parts.append(jax.tree.map(lambda a: a[: len(batch.images)], found))  # noqa: B023
-    return files, *jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    return files, noted(files, notes), *jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 @functools.partial(jax.jit, static_argnames="integral")

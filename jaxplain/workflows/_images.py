@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxplain.models import Batch, Failed, Model, Spec, Track, batches, decoded, levels, normalised, open_image
+from jaxplain.models import (
+    Batch,
+    Failed,
+    Model,
+    Notes,
+    Spec,
+    Track,
+    announce,
+    batches,
+    decoded,
+    fitted,
+    normalised,
+    notes_of,
+    read_image,
+)
 from jaxplain.workflows._running import computed
 
 if TYPE_CHECKING:
@@ -77,6 +91,11 @@ class Photo(NamedTuple):
     error: Exception | None = None
 
     @property
+    def notes(self) -> Notes:
+        """What was chosen for the image, because it leaves that open."""
+        return () if self.opened is None else notes_of(self.opened)
+
+    @property
     def pixels(self) -> np.ndarray:
         """The levels in [0, 1], float32."""
         return np.asarray(self.levels, np.float32) / np.float32(255)
@@ -92,6 +111,7 @@ def photos(model: Model, images: Iterable[Any]) -> Iterator[Photo]:
         while part := [photo for _, photo in itertools.islice(read, _PREDICTED_AT_ONCE)]:
             size = size or len(part)
             readable = [photo for photo in part if photo.error is None]
+            announce((image_name(photo.image), photo.notes) for photo in readable)
             predicted = iter(_predicted(model, readable, size))
             yield from (photo if photo.error else next(predicted) for photo in part)
 
@@ -129,8 +149,8 @@ def _outputs(net, normalise, levels):
 
 def _photo(spec, image):
     try:
-        opened = open_image(image)
-        return Photo(image, opened, levels(opened, spec))
+        opened = read_image(image, spec)
+        return Photo(image, opened, fitted(opened, spec))
     except Exception as error:
         return Photo(image, error=error)
 
@@ -164,11 +184,22 @@ def read_batches(images: Sequence[Any], spec: Spec, size: int, reading: Reading,
             reading.failed(image, error)
 
 
-def read_levels(images: Any, spec: Spec, reading: Reading) -> np.ndarray:
-    """The levels (N, S, S, 3) uint8 of a folder's files or of a sequence's images, those that can be read."""
+def read_levels(images: Any, spec: Spec, reading: Reading) -> tuple[np.ndarray, dict[str, list[str]]]:
+    """The levels (N, S, S, 3) uint8 of those of a folder's files or of a sequence's images that can be read; notes."""
     title = f"reading {images}" if isinstance(images, str | os.PathLike) else "reading"
-    found = read_batches(images_in(images), spec, _READ_AT_ONCE, reading, title)
-    return np.concatenate([batch.levels[: len(batch.images)] for batch in found])
+    found = list(read_batches(images_in(images), spec, _READ_AT_ONCE, reading, title))
+    notes = {name: told for batch in found for name, told in noted(batch.images, batch.notes).items()}
+    return np.concatenate([batch.levels[: len(batch.images)] for batch in found]), notes
+
+
+def noted(images: Iterable[Any], notes: Iterable[Notes]) -> dict[str, list[str]]:
+    """{name of an image: what was chosen for it}, for a record; of the others nothing."""
+    return {image_name(image): list(told) for image, told in zip(images, notes, strict=True) if told}
+
+
+def reading_of(spec: Spec) -> dict[str, Any]:
+    """How images were asked to be read, for a record."""
+    return {"background": spec.background, "levels": spec.levels}
 
 
 def _unreadable(failures, count, all_wanted):

@@ -2,8 +2,8 @@
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ import numpy as np
 from jaxplain._types import PooledSimilarity
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import check_name
-from jaxplain.models import Failed, Model, Track, Weights, normalised, open_image, untracked
+from jaxplain.models import Failed, Levels, Model, Notes, Track, Weights, normalised, notes_of, read_image, untracked
 from jaxplain.net import embedding, view
 from jaxplain.render import Panel
 from jaxplain.similarity import POOLED
 from jaxplain.similarity import normalised as channel_weights
 from jaxplain.workflows._files import Writer, csv_writer, file_name, json_writer
-from jaxplain.workflows._images import Reading, image_name, images_in, read_batches
+from jaxplain.workflows._images import Reading, image_name, images_in, noted, read_batches, reading_of
 from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._result import Result, Table
 
@@ -47,7 +47,7 @@ class Retrieval(Result):
 
     `images` are the N images of the gallery, best first, with their `similarities` (N,), and `matches` the first few
     of them; `picture` (448, 448, 3) uint8 is what the network sees of the query. `failed` are the images that were
-    left out, each with its error.
+    left out, each with its error, and `reading` says how images were asked to be read, with the notes of some.
     """
 
     query: Any
@@ -60,6 +60,7 @@ class Retrieval(Result):
     similarities: np.ndarray
     matches: tuple[Match, ...]
     failed: tuple[tuple[Any, Exception], ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         best = ", ".join(f"{file_name(image_name(match.image))} {match.similarity:.3g}" for match in self.matches)
@@ -102,6 +103,7 @@ class Retrieval(Result):
             "similarity": self.similarity,
             "gallery": len(names),
             "matches": [{"image": image_name(m.image), "similarity": m.similarity} for m in self.matches],
+            "reading": self.reading,
             "failed": [{"image": image_name(image), "error": str(error)} for image, error in self.failed],
         }
         return {".csv": csv_writer(("rank", "image", "similarity"), rows), ".json": json_writer(record)}
@@ -116,6 +118,8 @@ def retrieve(
     similarity: PooledSimilarity = "cosine",
     top: int = 5,
     explain: bool = False,
+    background: str | None = None,
+    levels: Levels | None = None,
     failed: Failed | None = None,
     track: Track = untracked,
 ) -> Retrieval:
@@ -125,7 +129,8 @@ def retrieve(
     jaxplain.similarity.POOLED; the layer is by default that of class activation maps. The gallery is a folder or a
     sequence of images, of which the query's own file is left out. With `explain` each of the `top` matches has its
     feature activation map, and the map of the same channels' weights on the query, both (h, w). Files that are no
-    images are an error, or are left out, each after failed(image, error).
+    images are an error, or are left out, each after failed(image, error). `background` and `levels` say how images are
+    read, as `Model.reading` has it.
 
         found = retrieve(load("efficientnet_lite0"), "sample:brick", ["sample:gravel", "sample:coffee"])
         found.matches[0].image                                                  # 'sample:gravel'
@@ -133,8 +138,9 @@ def retrieve(
     check_name("similarity", similarity, POOLED)
     if top < 1:
         raise ValueError(f"top is {top}, expected a whole number from 1; give a larger one.")
+    model = model.reading(background, levels)
     layer = checked_layer(model, layer)
-    photo = open_image(query)
+    photo = model.open(query)
     x, unreadable = model.prepare(photo), list[tuple[Any, Exception]]()
     others = [image for image in images_in(gallery) if not _same(image, query)]
     if not others:
@@ -147,17 +153,18 @@ def retrieve(
 
     reading = Reading(None if failed is None else leave_out, track)
     reference = _embedded(model.net, x, layer)
-    images, values = zip(*_compared(model, others, reference, layer, similarity, reading), strict=True)
+    images, values, notes = zip(*_compared(model, others, reference, layer, similarity, reading), strict=True)
     similarities = np.array(values)
     if not np.isfinite(similarities).all():
         raise ValueError(f"The activations at {layer!r} are not finite: look at the images and the weights.")
     order = np.argsort(-similarities, kind="stable")
     shared = functools.partial(_in_common, model.net, x, layer=layer, similarity=similarity) if explain else None
+    notes = noted((query, *images), (notes_of(photo), *notes))
     matches = tuple(_match(model, images[i], float(similarities[i]), shared) for i in order[:top])
     ranked = tuple(images[i] for i in order)
     return Retrieval(
         query, model.spec.name, model.weights, layer, similarity, _picture(model, photo), ranked, similarities[order],
-        matches, tuple(unreadable),
+        matches, tuple(unreadable), reading_of(model.spec) | {"notes": notes},
     )  # fmt: skip
 
 
@@ -172,11 +179,11 @@ def _gallery_name(gallery):
     return gallery if isinstance(gallery, str | os.PathLike) else "The gallery"
 
 
-def _compared(model, images, reference, layer, similarity, reading) -> Iterator[tuple[Any, np.float32]]:
-    """The images that can be read, with their similarities."""
+def _compared(model, images, reference, layer, similarity, reading) -> Iterator[tuple[Any, np.float32, Notes]]:
+    """The images that can be read, with their similarities and notes."""
     for batch in read_batches(images, model.spec, _AT_ONCE, reading, "comparing"):
         values = _similarities(model.net, model.normalise, batch.levels, reference, layer, similarity)
-        yield from zip(batch.images, np.asarray(values), strict=False)  # rows beyond the images repeat the last one
+        yield from zip(batch.images, np.asarray(values), batch.notes, strict=False)  # rows beyond repeat the last one
 
 
 @functools.partial(jax.jit, static_argnames="layer")
@@ -200,7 +207,7 @@ def _in_common(net, x, other, layer, similarity):
 
 
 def _match(model, image, similarity, in_common):
-    photo = open_image(image)
+    photo = read_image(image, model.spec)
     maps = () if in_common is None else map(np.asarray, in_common(model.prepare(photo)))
     return Match(image, similarity, _picture(model, photo), *maps)
 

@@ -12,7 +12,7 @@ import pytest
 from jax.tree_util import Partial
 from PIL import Image
 
-from jaxplain.models import Spec, _pipeline, batches, normalised, sample
+from jaxplain.models import Note, Spec, _pipeline, batches, normalised, sample
 from jaxplain.models._preprocess import normalise, pixels
 
 SPEC = Spec("any", input_size=16, resize=20, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -36,13 +36,13 @@ def no_threads_are_left():
 @pytest.fixture
 def decoded(monkeypatch):
     """The images in the order in which their decoding began."""
-    found, levels = [], _pipeline.levels
+    found, read_image = [], _pipeline.read_image
 
     def noted(image, spec):
         found.append(image)
-        return levels(image, spec)
+        return read_image(image, spec)
 
-    monkeypatch.setattr(_pipeline, "levels", noted)
+    monkeypatch.setattr(_pipeline, "read_image", noted)
     return found
 
 
@@ -107,14 +107,14 @@ def test_images_are_decoded_a_bounded_distance_ahead(size, decoded):
 
 
 def test_the_next_images_are_decoded_while_the_consumer_works(monkeypatch):
-    levels, reached = _pipeline.levels, threading.Event()
+    read_image, reached = _pipeline.read_image, threading.Event()
 
     def noted(image, spec):
         if image.max() == 7:
             reached.set()
-        return levels(image, spec)
+        return read_image(image, spec)
 
-    monkeypatch.setattr(_pipeline, "levels", noted)
+    monkeypatch.setattr(_pipeline, "read_image", noted)
     images = [np.full((16, 16), number, np.uint8) for number in range(8)]
     with closing(batches(images, SPEC, 4)) as found:
         next(found)
@@ -231,3 +231,18 @@ def test_one_bad_image_never_stops_the_others(error):
     assert (len(batch.images), failures) == (3, [(images[1], error)])
     with pytest.raises(type(error)):
         list(batches(images, SPEC, 4))
+
+
+def test_what_was_chosen_for_images_is_said_once_and_kept():
+    clear = np.zeros((24, 30, 4), np.uint8)
+    images = [*drawn(1), *[Image.fromarray(clear)] * 5]
+    with pytest.warns(
+        Note, match="^the image, the image, the image and 2 more: transparent parts are seen on white"
+    ) as said:
+        first, second = batches(images, SPEC, 4)
+    assert len(said) == 1
+    assert [len(notes) for notes in (*first.notes, *second.notes)] == [0, 1, 1, 1, 1, 1]
+    assert (first.levels[1] == 255).all()
+    (black,) = batches(images[1:2], SPEC._replace(background="black"), 1)
+    assert (black.levels == 0).all()
+    assert black.notes == ((),)

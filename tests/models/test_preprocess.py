@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import jax
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 from torchvision import transforms
 
-from jaxplain.models import _metadata
+from jaxplain.models import Note, _metadata
 from jaxplain.models._preprocess import normalise, open_image, pixels, placement, sample, samples
 from jaxplain.models._spec import Spec
 
@@ -132,27 +133,111 @@ def test_modes_are_converted_as_by_pil(mode):
     image = Image.frombytes(mode, (320, 280), noise(280, 320, channels).tobytes()[: 320 * 280 * channels])
     if mode in ("P", "PA"):
         image.putpalette(noise(16, 16).tobytes())
-    assert_same(open_image(image), image.convert("RGB"))
-    assert_same(pixels(image, spec()), by_torchvision(image.convert("RGB"), spec()))
+    assert_same(open_image(image, background="opaque"), image.convert("RGB"))
+    wanted = spec()._replace(background="opaque")
+    assert_same(pixels(image, wanted), by_torchvision(image.convert("RGB"), wanted))
 
 
 @pytest.mark.parametrize("transparency", [7, bytes(range(256))])
-def test_palette_with_transparency_drops_it_without_a_warning(tmp_path, transparency):
+def test_palette_with_transparency_on_a_background_or_opaque(tmp_path, transparency):
     image = Image.fromarray(noise(40, 50)).quantize(256)
     expected = np.asarray(image.convert("RGB"))
     path = saved(tmp_path / "palette.png", image, transparency=transparency)
-    assert_same(open_image(path), expected)
+    alpha = (
+        np.asarray(image) if isinstance(transparency, bytes) else np.where(np.asarray(image) == transparency, 0, 255)
+    )
+    seen = on(expected, alpha, (0, 0, 255))
+    assert_same(open_image(path, background="opaque"), expected)
+    assert np.abs(np.asarray(open_image(path, background="blue"), int) - seen).max() <= 1
     with Image.open(path) as image:
-        assert_same(open_image(image), expected)
+        assert_same(open_image(image, background="opaque"), expected)
+        assert np.abs(np.asarray(open_image(image, background="blue"), int) - seen).max() <= 1
+
+
+def on(colours, alpha, background):
+    """Colours (H, W, 3) with alpha (H, W) from 0 to 255 before a background."""
+    share = np.asarray(alpha)[:, :, None] / 255
+    return np.rint(share * np.asarray(colours, float) + (1 - share) * np.array(background)).astype(int)
+
+
+LOGO = np.zeros((24, 40, 4), np.uint8)
+LOGO[6:18, 10:30, 3] = 255  # black, on transparency
+
+
+@pytest.mark.parametrize("kind", ["array", "RGBA", "LA", "PA", "RGB", "L", "I;16"])
+def test_a_logo_on_transparency_is_seen_on_white_and_that_is_said(tmp_path, kind):
+    seen = on(LOGO[:, :, :3], LOGO[:, :, 3], (255, 255, 255))
+    key = np.where(LOGO[:, :, 3] > 0, 0, 7).astype(np.uint8)  # the level, or colour, that is transparent
+    image = {
+        "array": lambda: LOGO,
+        "RGB": lambda: saved(tmp_path / "a.png", Image.fromarray(grey(key)), transparency=(7, 7, 7)),
+        "L": lambda: saved(tmp_path / "a.png", Image.fromarray(key), transparency=7),
+        "I;16": lambda: saved(tmp_path / "a.png", Image.fromarray(key * np.uint16(8000)), transparency=56_000),
+    }.get(kind, lambda: Image.fromarray(LOGO).convert(kind))()
+    with pytest.warns(Note, match="transparent parts are seen on white; --background COLOUR") as said:
+        opened = open_image(image)
+    assert len(said) == 1
+    assert_same(opened, seen.astype(np.uint8))
+    assert [note.split(";")[0] for note in opened.info["notes"]] == ["transparent parts are seen on white"]
+    assert open_image(image, background="white").info["notes"] == ()
+    assert (np.asarray(open_image(image, background="#102030"))[0, 0] == (16, 32, 48)).all()
+    assert_same(open_image(opened), opened)
+
+
+def test_alpha_that_hides_nothing_is_not_said():
+    assert open_image(np.full((9, 9, 4), 255, np.uint8)).info["notes"] == ()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 15])
+def test_sixteen_bits_of_which_few_are_used(bits):
+    top = 2**bits - 1
+    deep = np.linspace(0, top, 16 * 16).reshape(16, 16).astype(np.uint16)
+    with pytest.warns(Note, match=rf"{bits} of 16 bits are used, so it is dark; --levels 0,{top} "):
+        assert np.asarray(open_image(Image.fromarray(deep))).max() == round(top / 257)
+    for levels in (f"0,{top}", (0, top), [0, top]):
+        assert_same(open_image(Image.fromarray(deep), levels=levels), grey(np.rint(deep * 255.0 / top)))
+
+
+def test_levels_beyond_black_and_white_are_clipped():
+    hounsfield = np.tile(np.array([-1000.0, -160, 40, 240, 3000, 0, 0, 0], np.float32), (8, 1))
+    opened = open_image(Image.fromarray(hounsfield), levels=(-160, 240))
+    assert np.asarray(opened)[0, :5, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_colours_of_sixteen_bits_that_use_few(tmp_path):
+    rows = np.full((9, 9, 3), 4095, ">u2")
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    head = struct.pack(">IIBBBBB", 9, 9, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(data)) + k + data + struct.pack(">I", zlib.crc32(k + data)) for k, data in chunks]
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.warns(Note, match="upper 8 of 16 bits"):
+        assert np.asarray(open_image(tmp_path / "deep.png")).max() == 15
+    message = refusal(lambda: open_image(tmp_path / "deep.png", levels=(0, 4095)))
+    assert_one_sentence(message, "colours, of which Pillow reads 8 bits", "leave them out")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"background": "whit"}, ["'whit'", "a colour such as white", "opaque"]),
+        ({"levels": "0-4095"}, ["'0-4095'", "LOW,HIGH", "0,4095"]),
+        ({"levels": (9, 3)}, ["(9, 3)", "the lower one first"]),
+        ({"levels": (0, np.nan)}, ["nan", "two numbers"]),
+        ({"levels": (0, 4095)}, ["the array has 8 bits", "leave them out"]),
+    ],
+)
+def test_backgrounds_and_levels_that_cannot_be(options, words):
+    assert_one_sentence(refusal(lambda: open_image(noise(9, 9), **options)), *words)
 
 
 @pytest.mark.parametrize("shape", [(30, 20), (30, 20, 1), (30, 20, 3), (30, 20, 4)])
 def test_arrays(shape):
     levels = noise(*shape[:2], channels=(*shape, 1)[2]).reshape(shape)
     colours = np.broadcast_to(levels.reshape(30, 20, -1)[:, :, :3], (30, 20, 3))
-    assert_same(open_image(levels), colours)
-    assert_same(open_image(levels[::-1, ::-1]), colours[::-1, ::-1])
-    assert_same(open_image(jnp.asarray(levels)), colours)
+    assert_same(open_image(levels, background="opaque"), colours)
+    assert_same(open_image(levels[::-1, ::-1], background="opaque"), colours[::-1, ::-1])
+    assert_same(open_image(jnp.asarray(levels), background="opaque"), colours)
 
 
 def test_paths_are_str_or_path(tmp_path):
@@ -295,7 +380,8 @@ def test_sixteen_bits_are_scaled(tmp_path, extension, mode):
     path = saved(tmp_path / f"deep.{extension}", Image.frombytes(mode, (16, 16), deep.tobytes()))
     with Image.open(path) as image:
         assert image.mode.startswith("I")
-    assert_same(open_image(path), grey(levels))
+    with pytest.warns(Note, match="from 0 to 65,535") if mode == "I" else nullcontext():
+        assert_same(open_image(path), grey(levels))
 
 
 def test_sixteen_bits_are_rounded():
@@ -304,7 +390,8 @@ def test_sixteen_bits_are_rounded():
 
 
 def test_dark_sixteen_bit_images_stay_dark():
-    assert_same(open_image(Image.fromarray(np.full((8, 8), 255, np.uint16))), grey(np.ones((8, 8))))
+    with pytest.warns(Note, match="8 of 16 bits"):
+        assert_same(open_image(Image.fromarray(np.full((8, 8), 255, np.uint16))), grey(np.ones((8, 8))))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +399,8 @@ def test_dark_sixteen_bit_images_stay_dark():
 )
 def test_deep_images_take_the_smallest_range_that_holds_them(white, dtype):
     levels = np.arange(256).reshape(16, 16)
-    assert_same(open_image(Image.fromarray((levels * (white / 255)).astype(dtype))), grey(levels))
+    with pytest.warns(Note, match=f"taken for ones from 0 to {white:,}; --levels LOW,HIGH"):
+        assert_same(open_image(Image.fromarray((levels * (white / 255)).astype(dtype))), grey(levels))
 
 
 @pytest.mark.parametrize("low", [-1.0, np.nan, np.inf, 65_536.0])
@@ -518,7 +606,8 @@ def test_the_users_image_is_untouched(tmp_path):
     exif[0x0112] = 6
     path = saved(tmp_path / "a.png", Image.fromarray(noise(20, 30)).quantize(9), exif=exif, transparency=3)
     with Image.open(path) as image:
-        open_image(image)
+        open_image(image, background="red")
+        open_image(image, background="opaque")
         assert (image.mode, image.size, image.info["transparency"]) == ("P", (30, 20), 3)
         assert image.getexif()[0x0112] == 6
 

@@ -1,5 +1,6 @@
 """Concepts from Python: what is taken, what is refused, what the values say. Their numbers are tested in tests/cli."""
 
+import json
 import pickle
 
 import flax.linen as nn
@@ -13,7 +14,7 @@ from PIL import Image
 import jaxplain as jp
 from jaxplain import workflows
 from jaxplain.concepts import save
-from jaxplain.models import Conv, Dense, GlobalMean, Model, Relu, Spec, Weights
+from jaxplain.models import Conv, Dense, GlobalMean, Model, Note, Relu, Spec, Weights
 
 SPEC = Spec("tiny", input_size=16, resize=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), cam_layer="relu")
 NAMED = SPEC._replace(categories=tuple(f"class {k}" for k in range(1000)))
@@ -65,6 +66,20 @@ def best(model):
 @pytest.fixture(scope="module")
 def found(model, red, blue, best):
     return workflows.explain_concepts(model, images(1, 0, 5)[0], [red, blue], targets=best, steps=2)
+
+
+def test_what_was_chosen_for_an_image_is_kept(model, red, blue, best, random, tmp_path):
+    clear = np.zeros((16, 16, 4), np.uint8)
+    with pytest.warns(Note, match="transparent parts are seen on white"):
+        found = workflows.explain_concepts(model, clear, [red, blue], targets=best, steps=2)
+    found.save(tmp_path / "found")
+    assert "on white" in json.loads((tmp_path / "found.json").read_text())["notes"][0]
+    assert found.provenance.options["background"] is None
+    with pytest.warns(Note, match="the array: transparent"):
+        fitted = workflows.fit_concept(model, "red", [*images(3, 0, 0), clear], random, nulls=2)
+    assert ["on white" in notes[0] for notes in fitted.preprocessing["notes"].values()] == [True]
+    fitted = workflows.fit_concept(model, "red", [*images(3, 0, 0), clear], random, nulls=2, background="black")
+    assert fitted.preprocessing["background"] == "black"
 
 
 def test_a_fitted_concept_in_one_line(red):
