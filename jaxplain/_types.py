@@ -45,9 +45,9 @@ class Site(Protocol):
 
 @runtime_checkable
 class Net(Protocol):
-    """net(x, site) -> outputs: one image (H, W, 3) to one vector (n,), a site called at each named layer."""
+    """net(x, site) -> outputs: one image (H, W, 3) to one vector (n,) or array, a site called at each layer."""
 
-    def __call__(self, x: Any, site: Site = ..., /) -> Array:
+    def __call__(self, x: Any, site: Site = ..., /) -> Any:
         """The outputs (n,)."""
         ...
 

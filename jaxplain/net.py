@@ -3,18 +3,18 @@
     net(x, site=untouched) -> outputs
 
 `x` is one preprocessed image, float, (H, W, 3), channels last, without a batch axis; `outputs` is one vector, logits
-or an embedding. At each named layer the net calls `a = site(name, a)` and goes on with what it gets back, so reading,
-nudging, replacing and masking an activation are different sites of the same net. A name is used once per call.
+or an embedding, or another array. At each named layer the net calls `a = site(name, a)` and goes on with what it gets
+back, so reading, nudging, replacing and masking an activation are different sites of the same net. A name that is used
+twice in a call cannot be asked for. A function f(x) is a net without layers.
 
 A net is a pytree, `jax.tree_util.Partial(apply, params)`: its function is static, its parameters are leaves. Pass it to
 jitted functions as an argument; `jax.jit(net)` would bake the parameters in as constants.
 """
 # pyright: reportUnknownMemberType=false
 
-import difflib
 import functools
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import jax
@@ -23,6 +23,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._checks import check_image, check_layers, check_net, layer_names, takes_site
 from jaxplain._numerics import checked_for
 from jaxplain._types import Net, Site
 from jaxplain.target import score
@@ -62,17 +63,6 @@ def untouched(name: str, a: Array) -> Array:  # noqa: ARG001
     return a
 
 
-def check_image(x: ArrayLike) -> None:
-    """Raises ValueError unless x is one float image (H, W, C)."""
-    shape, dtype = jnp.shape(x), jnp.result_type(x)
-    if len(shape) == 4:
-        raise ValueError(f"x has shape {shape}, but one image (H, W, C) is expected: use batched or vmap for a batch.")
-    if len(shape) != 3:
-        raise ValueError(f"x has shape {shape}, but one image (H, W, C), channels last, is expected.")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"x is {dtype}, but a preprocessed float image is expected: use model.prepare.")
-
-
 def with_fill(x: ArrayLike, fill: ArrayLike) -> tuple[Array, Array]:
     """One image, and what stands for its pixels where they are hidden: a number, a colour (C,) or an image like x.
 
@@ -88,50 +78,54 @@ def with_fill(x: ArrayLike, fill: ArrayLike) -> tuple[Array, Array]:
     return x, fill.astype(x.dtype)
 
 
-def run(net: Net, x: ArrayLike, site: Site = untouched) -> Array:
-    """net(x, site), after checking that x is one image, and that the net uses no name twice."""
+def run(net: Net, x: ArrayLike, site: Site = untouched, asked: Sequence[str] = ()) -> Any:
+    """net(x, site), after checking that x is one image, and that no name that is asked for is used twice."""
+    check_net(net)
     check_image(x)
     used: set[str] = set()
 
     def once(name: str, a: Array) -> Array:
-        if name in used:
+        if name in used and name in asked:
             raise ValueError(
                 f"The net uses the layer name {name!r} twice in one call; give each use its own name "
-                "(in a Flax module, call two submodules)."
+                "(in a module, call two submodules)."
             )
         used.add(name)
         return site(name, a)
 
-    return net(x, once)
+    return _called(net, x, once)
+
+
+def _called(net: Net, x: ArrayLike, site: Site) -> Any:
+    """net(x, site), or net(x) of a function without layers."""
+    return net(x, site) if takes_site(net) else net(x)
 
 
 def layers(net: Net, x: ArrayLike | jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
-    """Every layer's name with the shape and dtype of its activation, in forward order. Nothing is computed."""
+    """Every layer's name with the shape and dtype of its activation, in forward order. Nothing is computed.
+
+    A name that the net uses twice stands for no single activation, and is left out.
+    """
     return _shapes(net, x)
 
 
-def _shapes(net: Net, x: ArrayLike | jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
-    found: dict[str, jax.ShapeDtypeStruct] = {}
+def _shapes(
+    net: Net, x: ArrayLike | jax.ShapeDtypeStruct, asked: Sequence[str] = ()
+) -> dict[str, jax.ShapeDtypeStruct]:
+    check_net(net)
+    check_image(x)
+    found: list[tuple[str, jax.ShapeDtypeStruct]] = []
 
     def record(name: str, a: Array) -> Array:
-        found[name] = jax.ShapeDtypeStruct(a.shape, a.dtype)
+        found.append((name, jax.ShapeDtypeStruct(a.shape, a.dtype)))
         return a
 
-    jax.eval_shape(functools.partial(run, site=record), net, x)
-    return found
+    jax.eval_shape(functools.partial(run, site=record, asked=asked), _pytree(net), x)
+    uses = Counter(name for name, _ in found)
+    return {name: shape for name, shape in found if uses[name] == 1}
 
 
-def _known(found: dict[str, Any], wanted: Iterable[str]) -> None:
-    for layer in wanted:
-        if layer not in found:
-            near = difflib.get_close_matches(str(layer), found, n=3, cutoff=0.4) or list(found)[-3:]
-            raise ValueError(
-                f"There is no layer {layer!r} in this net; near are {', '.join(map(repr, near))}, "
-                "and jaxplain.layers(net, x) lists them all."
-            )
-
-
-def view(net: Net, layer: str, x: ArrayLike) -> tuple[Array, Callable[[Array], Array]]:
+def view(net: Net, layer: str, x: ArrayLike) -> tuple[Array, Callable[[Array], Any]]:
     """The activation at a layer, and the rest of the net as a function of it.
 
     Returns (activation, head) with head(activation) == net(x); what by-passes the layer, as a skip connection does, is
@@ -143,10 +137,10 @@ def view(net: Net, layer: str, x: ArrayLike) -> tuple[Array, Callable[[Array], A
         found[name] = a
         return a
 
-    run(net, x, keep)
-    _known(found, [layer])
+    run(net, x, keep, [layer])
+    check_layers(found, [layer])
 
-    def head(activation: Array) -> Array:
+    def head(activation: Array) -> Any:
         return run(net, x, lambda name, a: activation if name == layer else a)
 
     return found[layer], head
@@ -159,8 +153,9 @@ def taps(
 
     Returns two dicts from layer to array, in the order of `layers`, under jit too.
     """
-    found, order = _shapes(net, x), [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
-    _known(found, order)
+    order = layer_names(layers)
+    found = _shapes(net, x, order)
+    check_layers(found, order)
 
     def nudged(offsets: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         activations: dict[str, Array] = {}
@@ -179,35 +174,39 @@ def taps(
     return OrderedDict((n, activations[n]) for n in order), OrderedDict((n, gradients[n]) for n in order)
 
 
-def then(net: Net, f: Callable[[Array], Array]) -> BoundNet:
-    """The net whose outputs are f(outputs), for example `then(net, jax.nn.softmax)`.
+def then(net: Net, f: Callable[[Any], Any]) -> BoundNet:
+    """The net whose outputs are f(outputs), for example `then(net, jax.nn.softmax)`, or a part of them.
 
     f is a module-level function, or a Partial of one whose arguments are arrays. ValueError, where the net is called,
     for one output of which f makes the same whatever it is, as a softmax does.
     """
-    return BoundNet(_then, net, _partial(f))
+    check_net(net)
+    return BoundNet(_then, _pytree(net), _pytree(f))
 
 
 def before(net: Net, f: Callable[[Array], Array]) -> BoundNet:
     """The net of f(image), for example `before(net, model.normalise)`, whose images are pixels in [0, 1]."""
-    return BoundNet(_before, net, _partial(f))
+    check_net(net)
+    return BoundNet(_before, _pytree(net), _pytree(f))
 
 
 def embedding(net: Net, layer: str) -> BoundNet:
     """The net whose outputs (C,) are the spatial mean of the activation at a layer."""
-    return BoundNet(_mean_at(layer), net)
+    check_net(net)
+    return BoundNet(_mean_at(layer), _pytree(net))
 
 
-def _partial(f: Callable[[Array], Array]) -> Partial:
-    return f if isinstance(f, Partial) else Partial(f)
+def _pytree(f: Callable[..., Any]) -> Any:
+    """A function that JAX takes as an argument."""
+    return Partial(f) if jax.tree_util.all_leaves([f]) else f
 
 
-def _then(net: Net, f: Callable[[Array], Array], x: ArrayLike, site: Site = untouched) -> Array:
-    return f(checked_for(f, net(x, site)))
+def _then(net: Net, f: Callable[[Any], Any], x: ArrayLike, site: Site = untouched) -> Any:
+    return f(checked_for(f, _called(net, x, site)))
 
 
-def _before(net: Net, f: Callable[[ArrayLike], Array], x: ArrayLike, site: Site = untouched) -> Array:
-    return net(f(x), site)
+def _before(net: Net, f: Callable[[ArrayLike], Array], x: ArrayLike, site: Site = untouched) -> Any:
+    return _called(net, f(x), site)
 
 
 @functools.cache  # one function per layer: jit knows a function by its identity
@@ -219,8 +218,8 @@ def _mean_at(layer: str) -> Callable[..., Array]:
             found[name] = a = site(name, a)
             return a
 
-        net(x, keep)
-        _known(found, [layer])
+        _called(net, x, keep)
+        check_layers(found, [layer])
         return jnp.mean(found[layer], axis=tuple(range(found[layer].ndim - 1)))
 
     apply.__name__ = f"embedding at {layer!r}"

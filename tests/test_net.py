@@ -1,5 +1,7 @@
 """What is derived from a net with sites equals what is computed by hand, and costs what a hand-cut network costs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import nets
@@ -213,16 +215,22 @@ def twice(scale, x, site=jp.untouched):
 @pytest.mark.parametrize(
     "use",
     [
-        jp.layers,
-        lambda net, x: jp.gradient(net, x, np.ones(3, np.float32)),
         lambda net, x: jp.view(net, "conv", x),
         lambda net, x: jp.taps(net, ["conv"], x, np.ones(3, np.float32)),
+        lambda net, x: jp.grad_cam(net, x, np.ones(3, np.float32), layer="conv"),
     ],
-    ids=["layers", "gradient", "view", "taps"],
+    ids=["view", "taps", "grad_cam"],
 )
-def test_a_name_used_twice_raises(use):
+def test_asking_for_a_name_used_twice_raises(use):
     with pytest.raises(ValueError, match=r"the layer name 'conv' twice"):
         use(Partial(twice, jnp.ones(())), nets.images(1)[0])
+
+
+def test_a_name_used_twice_that_nobody_asks_for_does_not_matter():
+    x = nets.images(1)[0]
+    net = Partial(twice, jnp.asarray(2.0))
+    assert jp.layers(net, x) == {}
+    assert_close(jp.gradient(net, x, np.ones(3, np.float32)), np.full((6, 6, 3), 2 / 36, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -298,3 +306,79 @@ def test_parameters_are_arguments_and_not_constants():
     (passed, baked), (passed_wide, baked_wide) = sizes(16), sizes(1016)
     assert baked_wide - baked == 4 * 1000
     assert passed_wide - passed == 4 * 1000 * (1 + 8)
+
+
+# Outputs of every shape, and functions of an image.
+
+
+def two_parts(w, x, site=jp.untouched):
+    return {"aux": jnp.sum(x), "logits": jnp.mean(site("scaled", w * x), axis=(0, 1))}
+
+
+def pixelwise(w, x, site=jp.untouched):
+    return site("scaled", jnp.asarray(x)) @ w
+
+
+def logits_of(out):
+    return out["logits"]
+
+
+def test_a_segmentation_is_explained_by_a_target_of_its_shape():
+    x, w = nets.images(1)[0], jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
+    target = jnp.zeros((6, 6, 4)).at[1, 2, 3].set(1.0)
+    expected = np.zeros((6, 6, 3), np.float32)
+    expected[1, 2] = w[:, 3]
+    net = Partial(pixelwise, w)
+    assert_close(jp.gradient(net, x, target), expected)
+    flat = jp.then(net, jnp.ravel)
+    assert_close(jp.gradient(flat, x, jp.one_hot((1 * 6 + 2) * 4 + 3, 144)), expected)
+    assert jp.grad_cam(net, x, target, layer="scaled").shape == (6, 6)
+    with pytest.raises(ValueError, match=r"shape \(4,\).*outputs have shape \(6, 6, 4\).*then\(net, jnp\.ravel\)"):
+        jp.gradient(net, x, jp.one_hot(3, 4))
+    with pytest.raises(ValueError, match=r"returned shape \(6, 6, 4\).*one vector.*then\(net, jnp\.ravel\)"):
+        jp.top(net(x))
+
+
+def test_one_number_is_explained_by_one_number():
+    x = nets.images(1)[0]
+    assert_close(jp.gradient(lambda x: jnp.sum(x**2), x, -1.0), -2 * x)
+    with pytest.raises(ValueError, match=r"is an integer, but a covector of shape \(\) is expected: use 1\.0"):
+        jp.gradient(lambda x: jnp.sum(x**2), x, 1)
+
+
+def test_of_several_outputs_one_is_chosen():
+    x, net = nets.images(1)[0], Partial(two_parts, jnp.asarray(2.0))
+    says = (
+        r"returned a dict.*one of out\['aux'\] \(\), out\['logits'\] \(3,\), .*then\(net, lambda out: out\['logits'\]"
+    )
+    for use in (jp.gradient, functools.partial(jp.grad_cam, layer="scaled")):
+        with pytest.raises(ValueError, match=says):
+            use(net, x, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"returned a tuple, .*choose one of out\[0\] \(6, 6, 3\), out\[1\] \(3,\)"):
+        jp.gradient(lambda x: (x, x[0, 0]), x, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"returned a NoneType, .*: return the logits"):
+        jp.gradient(lambda x: None, x, jnp.ones(3))
+    assert_close(jp.gradient(jp.then(net, logits_of), x, jnp.ones(3)), np.full((6, 6, 3), 2 / 36, np.float32))
+
+
+def trained(x, train=True):
+    assert train is True  # the site is no option of a function that has none
+    return jnp.mean(x, axis=(0, 1))
+
+
+def test_a_function_of_an_image_is_a_net_without_layers():
+    x, target = nets.images(1)[0], jp.one_hot(1, 3)
+    expected = np.zeros((6, 6, 3), np.float32)
+    expected[..., 1] = 1 / 36
+    for f in (
+        trained,
+        jax.jit(trained),
+        Partial(trained),
+        jp.then(trained, jnp.ravel),
+        jp.before(trained, jnp.asarray),
+    ):
+        assert jp.layers(f, x) == {}
+        assert_close(jp.gradient(f, x, target), expected)
+        with pytest.raises(ValueError, match=r"no layer 'conv', since this net has none: .*site\(name, a\).*from_nnx"):
+            jp.grad_cam(f, x, target, layer="conv")
+    assert_close(jax.jit(jp.gradient)(jp.then(trained, jnp.ravel), x, target), expected)

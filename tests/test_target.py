@@ -1,5 +1,7 @@
 """Covectors have the entries that their names say, and what is no covector is told so."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,10 +95,20 @@ def test_a_target_of_another_shape_raises(shape):
         score(OUTPUTS, jnp.ones(shape))
 
 
-@pytest.mark.parametrize("shape", [(), (1, 4), (2, 2, 4)], ids=str)
-def test_outputs_that_are_no_vector_raise(shape):
-    with pytest.raises(ValueError, match=r"returned shape \(.*one vector \(n,\)"):
-        score(jnp.ones(shape), jnp.ones(4))
+@pytest.mark.parametrize("shape", [(1, 4), (2, 2, 4)], ids=str)
+def test_outputs_of_any_shape_have_targets_of_the_same(shape):
+    outputs = jnp.arange(np.prod(shape), dtype=jnp.float32).reshape(shape)
+    assert_close(score(outputs, jnp.full(shape, 2.0)), np.float32(2 * outputs.sum()), 1e-7)
+    with pytest.raises(
+        ValueError, match=rf"shape \(4,\).*outputs have shape \({shape[0]}, .*jnp\.zeros\({re.escape(str(shape))}"
+    ):
+        score(outputs, jnp.ones(4))
+
+
+def test_one_output_without_an_axis_has_a_number_as_target():
+    assert_close(score(jnp.asarray(3.0), -2.0), np.float32(-6.0), 1e-7)
+    with pytest.raises(ValueError, match=r"an integer, .*use 1\.0"):
+        score(jnp.asarray(3.0), 0)
 
 
 @pytest.mark.parametrize("axes", [(0, None, 0), (None, 0, 0)], ids=["outputs", "targets"])

@@ -18,6 +18,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._checks import check_vector
 from jaxplain._loops import each, nodes, weighted_sum
 from jaxplain._numerics import contract, quotient
 from jaxplain._types import Net, Rule
@@ -124,6 +125,7 @@ def concept_attribution(
     maps = _map(activation, concepts, layer)
     attribution = activation.astype(jnp.float32) * _mean_gradient(head, activation, target, steps, rule, chunk)
     nothing, everything = jax.vmap(lambda t: head(t * activation))(jnp.arange(2, dtype=activation.dtype))
+    check_vector(nothing)
     gains = (everything - nothing).astype(jnp.float32)
     share = _share(gains, target, attribution)
     values = _through(concepts.direction, maps, activation.astype(jnp.float32), jax.nn.relu(attribution)) * share

@@ -81,7 +81,7 @@ def gradient_times_input(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Arr
     Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features Through Propagating
     Activation Differences", 2016.
     """
-    return jnp.asarray(x) * gradient(net, x, target)
+    return gradient(net, x, target) * jnp.asarray(x)
 
 
 def integrated_gradients(

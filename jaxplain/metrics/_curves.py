@@ -52,7 +52,7 @@ def deletion(
     x, filled, ranks = _ranked(x, heat, fill)
 
     def at(count):
-        return (score or dot)(run(net, jnp.where(ranks < count, filled, x)), jnp.asarray(target))
+        return (score or dot)(run(net, jnp.where(ranks < count, filled, x)), target)
 
     return _curve(at, fractions, x, chunk)
 
@@ -77,7 +77,7 @@ def insertion(
     x, filled, ranks = _ranked(x, heat, fill)
 
     def at(count):
-        return (score or dot)(run(net, jnp.where(ranks < count, x, filled)), jnp.asarray(target))
+        return (score or dot)(run(net, jnp.where(ranks < count, x, filled)), target)
 
     return _curve(at, fractions, x, chunk)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxplain._checks import check_rows, is_array, told
 from jaxplain._types import Explain, Net
 from jaxplain.transform._signature import like
 
@@ -43,6 +44,7 @@ def over_classes(explain: Explain) -> Explain:
         if not rest:
             raise ValueError("There are no targets: give them as the third positional argument.")
         *others, targets = rest
+        check_rows(targets)
         return jax.vmap(lambda target: explain(net, x, *others, target, **options))(targets)
 
     return over_targets
@@ -76,13 +78,13 @@ def chunked(f: Explain, size: int, per_image: Sequence[str] = ()) -> Explain:
 
 def _batch_size(X: ArrayLike, others: Any) -> int:
     """The length of the leading axis that a batch's arguments share."""
-    shape = jnp.shape(X)
+    shape = jnp.shape(X) if is_array(X) else ()
     if len(shape) != 4 or not shape[0]:
-        raise ValueError(f"X has shape {shape}, but a batch of images (B, H, W, 3) is expected.")
+        raise ValueError(f"X {told(X)}, but a batch of images (B, H, W, 3) is expected.")
     for other in jax.tree.leaves(others):
-        if jnp.shape(other)[:1] != shape[:1]:
+        if not is_array(other) or jnp.shape(other)[:1] != shape[:1]:
             raise ValueError(
-                f"An argument has shape {jnp.shape(other)} beside a batch of {shape[0]} images, but each image needs "
+                f"An argument {told(other)} beside a batch of {shape[0]} images, but each image needs "
                 f"its own along a leading axis: jnp.broadcast_to(target, ({shape[0]}, n)) gives all the same target."
             )
     return shape[0]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxplain._checks import is_array, told
 from jaxplain._loops import in_chunks
 from jaxplain._numerics import contract
 from jaxplain._types import Explain, Net
@@ -77,9 +78,10 @@ def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
 
 def check_one_class(target: ArrayLike) -> None:
     """Raises ValueError unless the target is a covector of at least two classes, and one class where it is known."""
-    shape = jnp.shape(target)
-    if len(shape) != 1 or shape[0] < 2:
-        raise ValueError(f"The target has shape {shape}, but a class among others needs a covector of at least 2.")
+    if not is_array(target) or jnp.ndim(target) != 1 or jnp.size(target) < 2:
+        raise ValueError(
+            f"The target {told(target)}, but a covector (n,) of at least 2 is expected: use one_hot(k, n)."
+        )
     if isinstance(target, Tracer):
         return
     with jax.ensure_compile_time_eval():

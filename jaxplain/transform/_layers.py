@@ -6,6 +6,7 @@ from typing import Any
 
 from jax.typing import ArrayLike
 
+from jaxplain._checks import layer_names
 from jaxplain._types import Explain, Net
 from jaxplain.transform._signature import like
 
@@ -17,7 +18,7 @@ def at_layers(explain: Explain, layers: str | Iterable[str]) -> Explain:
 
         at_layers(eigen_cam, ("layer3", "layer4"))(net, x, target)
     """
-    layers = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(layers))
+    layers = tuple(layer_names(layers))
 
     @like(explain, without="layer")
     def everywhere(net: Net, x: ArrayLike, *rest: Any, **options: Any) -> OrderedDict[str, Any]:
