@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain._loops import nodes, weighted_sum
+from jaxplain._loops import nodes, reused, weighted_sum
 from jaxplain._types import Net, Rule
 from jaxplain.net import check_image, run, view
 from jaxplain.target import score
@@ -84,6 +84,7 @@ def gradient_times_input(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Arr
     return jnp.asarray(x) * gradient(net, x, target)
 
 
+@reused
 def integrated_gradients(
     net: Net,
     x: ArrayLike,
