@@ -1,18 +1,60 @@
 """Many evaluations in bounded memory, and the points and weights of integrals."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from jaxplain._numerics import contract
 from jaxplain._types import Rule
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _report: ContextVar[Callable[[int, int], None] | None] = ContextVar("report", default=None)
+
+
+def reused(f: F) -> F:
+    """f, which is compiled when it is called without jit, and found again by the next call.
+
+    JAX knows a loop by the function that it runs, and here that is another one in each call: it would be compiled, and
+    kept, in each. What is compiled is kept by jax.jit, and known by f, the shapes of all arrays, and all other values.
+    """
+
+    @functools.wraps(f)
+    def call(*args: Any, **options: Any) -> Any:
+        leaves, structure = jax.tree.flatten(_opened((args, options)))
+        arrays = [leaf if isinstance(leaf, jax.Array | np.ndarray) else None for leaf in leaves]
+        others = tuple(leaf if array is None else None for leaf, array in zip(leaves, arrays, strict=True))
+        if _report.get() is not None or not all(isinstance(leaf, Hashable) for leaf in others):
+            return f(*args, **options)
+        return _compiled(f, structure, others, arrays)
+
+    return cast(F, call)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+def _compiled(f, structure, others, arrays):
+    leaves = [other if array is None else array for other, array in zip(others, arrays, strict=True)]
+    args, options = jax.tree.unflatten(structure, leaves)
+    return f(*args, **options)
+
+
+def _opened(tree):
+    """With each functools.partial, which equals only itself, as a Partial, which is a pytree of its arguments."""
+
+    def opened(leaf):
+        return Partial(_opened(leaf.func), *map(_opened, leaf.args), **_opened(leaf.keywords))
+
+    def closed(leaf):
+        return isinstance(leaf, functools.partial) and not isinstance(leaf, Partial)
+
+    return jax.tree.map(lambda leaf: opened(leaf) if closed(leaf) else leaf, tree, is_leaf=closed)
 
 
 def nodes(rule: Rule, steps: int) -> tuple[np.ndarray, np.ndarray]:

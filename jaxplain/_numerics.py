@@ -23,6 +23,18 @@ def quotient(a: ArrayLike, b: ArrayLike) -> Array:
     return jnp.where(b == 0, 0, jnp.asarray(a) / jnp.where(b == 0, 1, b))
 
 
+def ranks(heat: ArrayLike) -> Array:
+    """Whether a map puts its pixels in an order, a scalar: not a constant one, up to rounding, nor one with NaN."""
+    low, high = jnp.min(jnp.asarray(heat)), jnp.max(jnp.asarray(heat))
+    return high - low > 1e-6 * jnp.maximum(jnp.abs(low), jnp.abs(high))
+
+
+def if_ranked(heat: ArrayLike, values: ArrayLike) -> Array:
+    """The values where the map `ranks` its pixels, else NaN."""
+    values = jnp.asarray(values)
+    return jnp.where(ranks(heat), values, jnp.asarray(jnp.nan, values.dtype))
+
+
 def length(v: ArrayLike) -> Array:
     """The root of the sum of squares along the last axis, which is kept; its derivative at 0 is 0."""
     v = jnp.asarray(v)

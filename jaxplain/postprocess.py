@@ -13,6 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
+from jaxplain._numerics import quotient
 from jaxplain._types import Convention, Resizing
 from jaxplain.segment import segment_means
 
@@ -28,7 +29,12 @@ def negative(heat: ArrayLike) -> Float[Array, "..."]:
 
 
 def over_channels(heat: ArrayLike, reduce: Callable[..., Any] = jnp.sum) -> Float[Array, "h w"]:
-    """reduce(heat, axis=-1): (H, W, 3) to (H, W). The sum keeps signs and totals; jnp.max shows the strongest."""
+    """reduce(heat, axis=-1): (H, W, 3) to (H, W). The sum keeps signs and totals; jnp.max shows the strongest.
+
+    Raises ValueError for what has no channels, such as a map (H, W), whose last axis is its width.
+    """
+    if jnp.ndim(heat) != 3:
+        raise ValueError(f"The map has shape {jnp.shape(heat)}, but (H, W, C) is expected: it is reduced to (H, W).")
     return reduce(jnp.asarray(heat), axis=-1)
 
 
@@ -42,11 +48,10 @@ def upsample(heat: ArrayLike, size: tuple[int, int], method: Resizing = "bilinea
 
 
 def unit_range(heat: ArrayLike) -> Float[Array, "..."]:
-    """(heat - min) / (max - min), in [0, 1]; a constant map becomes zeros. Same shape."""
+    """(heat - min) / (max - min), in [0, 1]; a constant map becomes zeros, one with NaN is NaN. Same shape."""
     heat = jnp.asarray(heat)
     low, high = jnp.min(heat), jnp.max(heat)
-    spread = high - low
-    return jnp.where(spread > 0, (heat - low) / jnp.where(spread > 0, spread, 1), 0)
+    return quotient(heat - low, high - low)
 
 
 def keep_segments(

@@ -20,6 +20,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int32
 
+from jaxplain._loops import reused
 from jaxplain._numerics import contract
 
 # The nine cells whose centres a pixel may belong to; of equal distances the pixel's own cell is the least.
@@ -59,10 +60,14 @@ def slic(
         raise ValueError(f"num_segments is {num_segments}, but 1 to {count}, the number of pixels, is expected.")
     if iterations < 1:
         raise ValueError(f"iterations is {iterations}, but at least 1 is expected.")
+    return _cut(pixels, jnp.asarray(compactness, jnp.float32), num_segments, iterations)
+
+
+@reused
+def _cut(pixels: Array, compactness: Array, num_segments: int, iterations: int) -> Array:
     one = functools.partial(_slic, num_segments=num_segments, iterations=iterations)
     in_turn = jax.custom_batching.sequential_vmap(one)
-    scale = jnp.asarray(compactness, jnp.float32)
-    return cast(Array, lax.platform_dependent(pixels, scale, cpu=in_turn, default=one))
+    return cast(Array, lax.platform_dependent(pixels, compactness, cpu=in_turn, default=one))
 
 
 def check_pixels(pixels: ArrayLike) -> None:
@@ -164,7 +169,7 @@ def _slic(pixels: Array, compactness: Array, num_segments: int, iterations: int)
         centres = _centres(features, which, centres)
         return _nearest(features, centres), centres
 
-    start = jnp.zeros((*cells, index.shape[2]), jnp.int32), jnp.zeros((*cells, 5))
+    start = jnp.zeros((*cells, index.shape[2]), jnp.int32), jnp.zeros((*cells, 5), jnp.float32)
     which, _ = cast(tuple[Array, Array], lax.fori_loop(0, iterations - 1, move, start))
     steps = jnp.asarray([i * columns + j for i, j in _AROUND], jnp.int32)
     labels = jnp.arange(rows * columns, dtype=jnp.int32).reshape(*cells, 1) + steps[which]
@@ -214,7 +219,7 @@ def _nearest(features: Array, centres: Array) -> Array:
     """Which of the nine centres around its cell is nearest to each pixel, (rows, columns, P)."""
     rows, columns = centres.shape[:2]
     padded = jnp.pad(centres, ((1, 1), (1, 1), (0, 0)), constant_values=jnp.inf)
-    best, which = jnp.asarray(jnp.inf), jnp.asarray(0)
+    best, which = jnp.asarray(jnp.inf, jnp.float32), jnp.asarray(0, jnp.int32)
     for k, (i, j) in enumerate(_AROUND):
         centre = padded[1 + i : 1 + i + rows, 1 + j : 1 + j + columns, :, None]
         distance = sum((features[:, :, f] - centre[:, :, f]) ** 2 for f in range(5))
@@ -227,7 +232,7 @@ def _centres(features: Array, which: Array, centres: Array) -> Array:
     rows, columns = centres.shape[:2]
     kept = (which[:, :, None] == jnp.arange(9, dtype=jnp.int32)[None, None, :, None]).astype(jnp.float32)
     parts = contract("rckp,rcfp->krcf", kept, features)
-    total = jnp.zeros((rows + 2, columns + 2, 6))
+    total = jnp.zeros((rows + 2, columns + 2, 6), jnp.float32)
     for part, (i, j) in zip(parts, _AROUND, strict=True):
         total = total.at[1 + i : 1 + i + rows, 1 + j : 1 + j + columns].add(part)
     sums, count = jnp.split(total[1:-1, 1:-1], [5], axis=2)

@@ -93,7 +93,9 @@ def bootstrap_interval(
 ) -> tuple[Numbers, Numbers]:
     """The ends (...) of the percentile bootstrap interval of the mean of values (N, ...) over images, N at least 2.
 
-    They are percentiles of the means of `draws` times N images, drawn with replacement.
+    They are percentiles of the means of `draws` times N images, drawn with replacement. Of few images the interval is
+    too short: at 95 % it covers the mean of normal numbers in 52 of 100 cases for N = 2, 83 for 5, 89 for 10 and 94
+    for 30.
 
     Efron, Tibshirani, "An Introduction to the Bootstrap", 1993.
     """

@@ -36,6 +36,16 @@ def test_over_channels():
     assert_close(jp.over_channels(np.abs(heat), jnp.mean), np.array([[2.0, 2]]), 1e-7)
 
 
+@pytest.mark.parametrize("shape", [(4, 5), (5,), (2, 4, 5, 3)])
+def test_what_has_no_channels_is_not_summed_over_its_width(shape):
+    with pytest.raises(ValueError, match=r"map has shape .*, but \(H, W, C\) is expected"):
+        jp.over_channels(np.ones(shape))
+
+
+def test_unit_range_keeps_nan():
+    assert np.isnan(jp.unit_range(HEAT + np.float32([0, np.nan, 0]))).all()
+
+
 def test_unit_range():
     assert_close(jp.unit_range(HEAT), (HEAT + 2) / 6)
     assert_close(jp.unit_range(np.array([[2.0, 4], [3, 2.5]])), np.array([[0, 1], [0.5, 0.25]]))

@@ -44,7 +44,7 @@ def evaluate(
 ) -> None:
     """Measure how faithful explanations are.
 
-    Prints the mean of every metric over the images, with its 95 % bootstrap interval, and writes every value
+    Prints the mean of every metric over the images, from 10 on with its 95 % bootstrap interval, and writes every value
     (evaluation.csv), the curves (evaluation.png) and everything with its conventions (evaluation.json).
 
     The maps are those of `jaxplain explain`, with random numbers of each image's own. Of class activation maps and maps

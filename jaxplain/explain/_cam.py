@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain._loops import each
+from jaxplain._loops import each, reused
 from jaxplain._numerics import contract, quotient
 from jaxplain._types import Net
 from jaxplain.net import run, taps, view
@@ -61,9 +61,12 @@ def cam(weigh: Weigh) -> Cam:
 
 
 def check_map(activation: Array) -> None:
-    """Raises ValueError unless a layer's activation has positions, and so (h, w, C)."""
-    if activation.ndim != 3:
-        raise ValueError(f"The layer's activation has shape {activation.shape}, but a map needs (h, w, C).")
+    """Raises ValueError unless a layer's activation has several positions, and so (h, w, C)."""
+    if activation.ndim != 3 or activation.shape[:2] == (1, 1):
+        raise ValueError(
+            f"The layer's activation has shape {activation.shape}, but a map needs (h, w, C) with more than one "
+            "position: choose a layer before the pooling over positions."
+        )
 
 
 @cam
@@ -143,6 +146,7 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     return contract("nc,c->n", centred, sign * direction).reshape(activation.shape[:-1])
 
 
+@reused
 def score_cam(
     net: Net,
     x: ArrayLike,
@@ -175,6 +179,7 @@ def score_cam(
     return contract("hwc,c->hw", activation, weights)
 
 
+@reused
 def ablation_cam(
     net: Net, x: ArrayLike, target: ArrayLike, *, layer: str, chunk: int | None = 16
 ) -> Float[Array, "h w"]:

@@ -19,9 +19,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain._checks import check_vector
-from jaxplain._loops import each, nodes, weighted_sum
+from jaxplain._loops import each, nodes, reused, weighted_sum
 from jaxplain._numerics import contract, quotient
 from jaxplain._types import Net, Rule
+from jaxplain.explain._cam import check_map
 from jaxplain.net import view
 from jaxplain.target import score
 
@@ -84,9 +85,11 @@ def concept_map(net: Net, x: ArrayLike, *, layer: str, concept: Concept) -> Floa
     Explainability in Image Classification", 2024.
     """
     activation, _ = view(net, layer, x)
+    check_map(activation)
     return _map(activation, concept, layer)
 
 
+@reused
 def concept_attribution(
     net: Net,
     x: ArrayLike,
@@ -162,6 +165,7 @@ def steps_for(
     )
 
 
+@reused
 def tcav_score(
     net: Net, X: ArrayLike, target: ArrayLike, *, layer: str, directions: ArrayLike, chunk: int | None = 16
 ) -> Float[Array, " k"]:

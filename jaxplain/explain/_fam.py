@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._loops import reused
 from jaxplain._numerics import contract
 from jaxplain._types import Net, Normalisation, Similarity
 from jaxplain.explain._cam import check_map
@@ -42,6 +43,7 @@ def fam(
     return contract("hwc,c->hw", activation.astype(jnp.float32), normalised(contributions, normalise))
 
 
+@reused
 def fam_contributions(activation: ArrayLike, reference: ArrayLike, *, split: Similarity | Split) -> Float[Array, " C"]:
     """What each channel of an activation (h, w, C) adds to the similarity with a reference, signed, (C,).
 

@@ -14,7 +14,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain._loops import each, weighted_sum
+from jaxplain._loops import each, reused, weighted_sum
 from jaxplain._numerics import contract
 from jaxplain._types import Net
 from jaxplain.net import check_image, run, with_fill
@@ -22,6 +22,7 @@ from jaxplain.segment import check_segments
 from jaxplain.target import score
 
 
+@reused
 def occlusion(
     net: Net,
     x: ArrayLike,
@@ -54,6 +55,7 @@ def occlusion(
     return total / jnp.maximum(covered, 1)
 
 
+@reused
 def rise(
     net: Net,
     x: ArrayLike,
@@ -114,6 +116,11 @@ def lime(
     _at_least("samples", samples, 1)
     check_image(x)
     segments = check_segments(segments, jnp.shape(x)[:2], num_segments)
+    return _lime(net, x, target, key, segments, num_segments, samples, fill, width, alpha, chunk)
+
+
+@reused
+def _lime(net, x, target, key, segments, num_segments, samples, fill, width, alpha, chunk):
     x, filled = with_fill(x, _mean_colours(jnp.asarray(x), segments, num_segments) if fill is None else fill)
     kept = jax.random.bernoulli(key, 0.5, (samples, num_segments)).at[0].set(True)
 

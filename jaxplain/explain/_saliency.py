@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain._loops import nodes, weighted_sum
+from jaxplain._loops import nodes, reused, weighted_sum
 from jaxplain._types import Net, Rule
 from jaxplain.net import check_image, run, view
 from jaxplain.target import score
@@ -84,6 +84,7 @@ def gradient_times_input(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Arr
     return gradient(net, x, target) * jnp.asarray(x)
 
 
+@reused
 def integrated_gradients(
     net: Net,
     x: ArrayLike,

@@ -8,8 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxplain._loops import each
-from jaxplain._numerics import several
+from jaxplain._loops import each, reused
+from jaxplain._numerics import if_ranked, several
 from jaxplain._types import Net
 from jaxplain.metrics._checks import check_size
 from jaxplain.net import run, with_fill
@@ -45,16 +45,12 @@ def deletion(
 ) -> Curve:
     """The Curve of scores while the most important pixels are replaced by `fill`: the lower, the more faithful.
 
-    At fraction p it is round(p H W) pixels. `score(outputs, target)` may be given in place of the dot product.
+    At fraction p it is round(p H W) pixels. A constant map, or one with NaN, has no order: all is NaN.
+    `score(outputs, target)` may be given in place of the dot product.
 
     Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
     """
-    x, filled, ranks = _ranked(x, heat, fill)
-
-    def at(count):
-        return (score or dot)(run(net, jnp.where(ranks < count, filled, x)), target)
-
-    return _curve(at, fractions, x, chunk)
+    return _curve(_removed_or_shown, fractions, heat, fill, net, x, target, score or dot, False, chunk)
 
 
 def insertion(
@@ -74,12 +70,7 @@ def insertion(
 
     Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
     """
-    x, filled, ranks = _ranked(x, heat, fill)
-
-    def at(count):
-        return (score or dot)(run(net, jnp.where(ranks < count, x, filled)), target)
-
-    return _curve(at, fractions, x, chunk)
+    return _curve(_removed_or_shown, fractions, heat, fill, net, x, target, score or dot, True, chunk)
 
 
 def allegiance(
@@ -96,21 +87,41 @@ def allegiance(
 
     As published, at fraction p those pixels go that are above the value at place round(p H W) of the sorted map: fewer
     where there are ties, and never one whose value is 0. With `exact`, round(p H W) go. The mean over images is the
-    share that stays. `fill` is 0 for black deletion and 1 for white, for nets of pixels.
+    share that stays. A constant map removes nothing; with `exact`, it gives NaN, and so do maps with NaN. `fill` is 0
+    for black deletion and 1 for white, for nets of pixels.
 
     Llorente, Boal, Sanchez-Ubeda, "A matter of attitude: Focusing on positive and active gradients to boost saliency
     maps", 2023.
     """
+    return _curve(_unmoved, fractions, heat, fill, net, x, exact, chunk)
+
+
+@reused
+def _removed_or_shown(counts, heat, fill, net, x, target, score, shown, chunk):
+    """The scores (K,) with so many (K,) pixels removed, or shown."""
+    x, filled, ranks = _ranked(x, heat, fill)
+    before, after = (filled, x) if shown else (x, filled)
+
+    def at(count):
+        return score(run(net, jnp.where(ranks < count, after, before)), jnp.asarray(target))
+
+    return if_ranked(heat, each(at, counts, chunk).astype(jnp.float32))
+
+
+@reused
+def _unmoved(counts, heat, fill, net, x, exact, chunk):
+    """Whether (K,) the largest output stays the largest without so many (K,) pixels."""
     x, filled, ranks = _ranked(x, heat, fill)
     heat = jnp.asarray(heat)[..., None]
-    falling = jnp.append(-jnp.sort(-heat.ravel()), -jnp.inf)
+    falling = jnp.append(-jnp.sort(-heat.ravel()), jnp.asarray(-jnp.inf, heat.dtype))
     before = jnp.argmax(several(run(net, x)))
 
     def at(count):
         gone = ranks < count if exact else (heat > falling[count]) & (heat != 0)
         return (jnp.argmax(run(net, jnp.where(gone, filled, x))) == before).astype(jnp.float32)
 
-    return _curve(at, fractions, x, chunk)
+    stays = each(at, counts, chunk)
+    return if_ranked(heat, stays) if exact else jnp.where(jnp.isnan(heat).any(), jnp.nan, stays)
 
 
 def _ranked(x, heat, fill):
@@ -122,10 +133,9 @@ def _ranked(x, heat, fill):
     return x, filled, ranks.reshape(*heat.shape, 1)
 
 
-def _curve(at, fractions, x, chunk):
+def _curve(scores_at, fractions, heat, *given):
     shares = np.asarray(fractions, np.float64)
     if shares.ndim != 1 or not len(shares) or not (shares[0] >= 0 and shares[-1] <= 1 and (np.diff(shares) > 0).all()):
         raise ValueError(f"fractions is {fractions!r}, but one or more rising numbers from 0 to 1 are expected.")
-    scores = each(at, jnp.asarray(np.round(shares * x.shape[0] * x.shape[1]).astype(int)), chunk)
-    scores = scores.astype(jnp.float32)
+    scores = scores_at(np.round(shares * np.prod(jnp.shape(heat))).astype(np.int32), heat, *given)
     return Curve(jnp.asarray(shares, jnp.float32), scores, jnp.trapezoid(scores, jnp.asarray(shares, jnp.float32)))

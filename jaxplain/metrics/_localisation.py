@@ -8,14 +8,15 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._numerics import if_ranked, quotient
 from jaxplain.metrics._checks import check_box, check_size, one_map
 
 
 def pointing_game(heat: ArrayLike, mask: ArrayLike, *, tolerance: float = 0.0) -> Float[Array, ""]:
     """1 if the map's maximum is in the object, or nearer to it than `tolerance` pixels, else 0, a scalar.
 
-    `mask` (H, W) is true in the object. Of several equal maxima it is the share that hits, so a constant map gets the
-    object's share of the image.
+    `mask` (H, W) is true in the object. Of several equal maxima it is the share that hits; NaN for a constant map, and
+    for one with NaN, which have no maximum.
 
     Zhang, Bargal, Lin, Brandt, Shen, Sclaroff, "Top-down Neural Attention by Excitation Backprop", 2016.
     """
@@ -28,11 +29,11 @@ def pointing_game(heat: ArrayLike, mask: ArrayLike, *, tolerance: float = 0.0) -
         disc = jnp.asarray(steps[:, None] ** 2 + steps**2 < tolerance**2, jnp.float32)
         inside = (jax.scipy.signal.convolve(inside, disc, mode="same", method="direct") > 0.5).astype(jnp.float32)
     highest = heat == jnp.max(heat)
-    return jnp.sum(inside * highest) / jnp.maximum(jnp.sum(highest), 1)
+    return if_ranked(heat, jnp.sum(inside * highest) / jnp.maximum(jnp.sum(highest.astype(jnp.float32)), 1))
 
 
 def energy_in_box(heat: ArrayLike, box: ArrayLike | Sequence[int]) -> Float[Array, ""]:
-    """The share of the map's positive part that is inside a box, a scalar; 0 for a map without one.
+    """The share of the map's positive part that is inside a box, a scalar; 0 for a map without one, NaN for NaN.
 
     `box` is (left, top, right, bottom) in pixels, right and bottom excluded, as PIL has it.
 
@@ -44,5 +45,4 @@ def energy_in_box(heat: ArrayLike, box: ArrayLike | Sequence[int]) -> Float[Arra
     left, top, right, bottom = jnp.asarray(box)
     rows, columns = jnp.arange(heat.shape[0]), jnp.arange(heat.shape[1])
     inside = ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))[None]
-    total = jnp.sum(heat)
-    return jnp.where(total > 0, jnp.sum(heat * inside) / jnp.where(total > 0, total, 1), 0)
+    return quotient(jnp.sum(heat * inside), jnp.sum(heat))

@@ -10,11 +10,14 @@ from jax.extend.core import Var, jaxprs_in_params
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._loops import reused
+from jaxplain._numerics import if_ranked
 from jaxplain._types import Net
 from jaxplain.metrics._ranks import rank_correlation
 from jaxplain.net import run
 
 
+@reused
 def randomisation(
     explain: Callable[..., Any], net: Net, x: ArrayLike, target: ArrayLike, *, key: Array, **options: Any
 ) -> OrderedDict[str, Float[Array, ""]]:
@@ -23,7 +26,8 @@ def randomisation(
     Layers are the net's parameters by their folder, from the last in the forward pass to the first; the parameters
     drawn so far stay drawn. Each array gets normal noise of its own mean and deviation. A map that follows the network
     falls towards 0; one that stays near 1 does not look at what was learned. Signs are left out: |maps| are compared,
-    by Spearman's rank correlation, in which equal values share their rank and a constant map gives 0, a scalar.
+    by Spearman's rank correlation, in which equal values share their rank, a scalar. A map that is constant from the
+    start has no order to keep, and gives NaN; one that becomes constant gives 0.
 
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim, "Sanity Checks for Saliency Maps", 2018.
     """
@@ -43,7 +47,7 @@ def randomisation(
         ]
         return rank_correlation(plain, jnp.abs(explain(jax.tree.unflatten(structure, mixed), x, target, **options)))
 
-    similarities = jax.lax.map(similarity, jnp.arange(len(layers)))
+    similarities = if_ranked(plain, jax.lax.map(similarity, jnp.arange(len(layers))))
     return OrderedDict(zip(reversed(layers), similarities, strict=True))
 
 

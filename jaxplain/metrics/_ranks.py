@@ -8,9 +8,13 @@ from jaxplain._numerics import quotient
 
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> Float[Array, ""]:
-    """Spearman's rank correlation of two arrays, a scalar: equal values share their mean rank, a constant gives 0."""
+    """Spearman's rank correlation of two arrays, a scalar: equal values share their mean rank, a constant gives 0.
+
+    NaN, which have no rank, give NaN.
+    """
+    finite = ~(jnp.isnan(a).any() | jnp.isnan(b).any())
     a, b = (_ranks(jnp.ravel(jnp.asarray(v))) for v in (a, b))
-    return quotient(jnp.sum(a * b), norm(a) * norm(b))
+    return jnp.where(finite, quotient(jnp.sum(a * b), norm(a) * norm(b)), jnp.nan)
 
 
 def _ranks(values):

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain._loops import each
+from jaxplain._loops import each, reused
 from jaxplain._types import Net
 from jaxplain.metrics._ranks import norm
 from jaxplain.net import check_image, run
 from jaxplain.target import score as dot
 
 
+@reused
 def max_sensitivity(
     explain: Callable[..., Any],
     net: Net,
@@ -46,6 +47,7 @@ def max_sensitivity(
     return jnp.max(each(change, _keys(key, samples), chunk)) / jnp.where(size > 0, size, 1)
 
 
+@reused
 def infidelity(
     net: Net,
     x: ArrayLike,

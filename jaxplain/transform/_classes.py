@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxplain._checks import is_array, told
-from jaxplain._loops import in_chunks
+from jaxplain._loops import in_chunks, reused
 from jaxplain._numerics import contract
 from jaxplain._types import Explain, Net
 from jaxplain.transform._signature import like
@@ -65,15 +65,21 @@ def active_and_inactive(explain: Explain, *, chunk: int = 16) -> Explain:
     @like(explain)
     def both(net: Net, x: ArrayLike, target: ArrayLike, **options: Any) -> Any:
         check_one_class(target)
-        target = jnp.asarray(target, jnp.float32)
-        with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):  # pyright: ignore[reportAttributeAccessIssue] JAX has it
-            _, by_target = jax.linearize(lambda t: explain(net, x, t, **options), jnp.zeros_like(target))
-            own, largest, smallest = _sweep(by_target, target, chunk)
-            _check_linear(own, lambda: explain(net, x, target, **options))
-        kept = jax.tree.map(lambda own, other: jnp.where(own > other, own, 0), own, largest)
-        return kept, jax.tree.map(lambda own, other: jnp.where(own < other, own, 0), own, smallest)
+        own, kept = _kept(explain, net, x, jnp.asarray(target, jnp.float32), chunk, options)
+        _check_linear(own, lambda: explain(net, x, target, **options))
+        return kept
 
     return both
+
+
+@reused
+def _kept(explain, net, x, target, chunk, options):
+    """The target's own result, and what is kept of it where it is largest, and where it is smallest."""
+    with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+        _, by_target = jax.linearize(lambda t: explain(net, x, t, **options), jnp.zeros_like(target))
+        own, largest, smallest = _sweep(by_target, target, chunk)
+    kept = jax.tree.map(lambda own, other: jnp.where(own > other, own, 0), own, largest)
+    return own, (kept, jax.tree.map(lambda own, other: jnp.where(own < other, own, 0), own, smallest))
 
 
 def check_one_class(target: ArrayLike) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxplain._loops import weighted_sum
+from jaxplain._loops import reused, weighted_sum
 from jaxplain._types import Explain, Net
 from jaxplain.net import check_image
 from jaxplain.transform._signature import REQUIRED, like
@@ -32,13 +32,18 @@ def smooth(explain: Explain, *, samples: int, sigma: ArrayLike, chunk: int | Non
     @like(explain, added={"key": REQUIRED})
     def mean(net: Net, x: ArrayLike, *rest: Any, key: jax.Array, **options: Any) -> Any:
         check_image(x)
-        image = jnp.asarray(x)
-
-        def one(key):
-            if takes_key:
-                key, options["key"] = jax.random.split(key)
-            return explain(net, image + sigma * jax.random.normal(key, image.shape, image.dtype), *rest, **options)
-
-        return weighted_sum(one, jax.random.split(key, samples), np.full(samples, 1 / samples), chunk)
+        return _mean(explain, net, x, rest, sigma, jax.random.split(key, samples), chunk, takes_key, options)
 
     return mean
+
+
+@reused
+def _mean(explain, net, x, rest, sigma, keys, chunk, takes_key, options):
+    image = jnp.asarray(x)
+
+    def one(key):
+        if takes_key:
+            key, options["key"] = jax.random.split(key)
+        return explain(net, image + sigma * jax.random.normal(key, image.shape, image.dtype), *rest, **options)
+
+    return weighted_sum(one, keys, np.full(len(keys), 1 / len(keys)), chunk)

@@ -83,8 +83,9 @@ def evaluate(
     each image, about `num_segments` (50) of them for slic, the default. `background` and `levels` say how images are
     read, as `Model.reading` has it.
 
-    An image that cannot be read, or whose maps are not finite, is among `failed`, or raises its error where it is the
-    only one. ValueError for options that do not go together.
+    Maps that put their pixels in no order, which are constant, empty (nothing is above 0) or not finite, are counted
+    and left out of the means. An image that cannot be read is among `failed`, or raises its error where it is the only
+    one. ValueError for options that do not go together, and where no map has an order.
 
         found = evaluate(load("efficientnet_lite0"), ["sample:coffee", "sample:chelsea"])
         found.summaries["grad_cam"]["insertion"].mean[0]
@@ -128,7 +129,10 @@ def _evaluated(plan, images, track):
             if len(images) == 1:
                 raise
             failed.append((photo.image, error))
-    return Evaluation(plan.setting, tuple(outcomes), tuple(failed), summarised(outcomes))
+    found = Evaluation(plan.setting, tuple(outcomes), tuple(failed), summarised(outcomes))
+    if outcomes and not any(summary.count for row in found.summaries.values() for summary in row.values()):
+        raise ValueError(f"No map can be measured, since none has an order: {found.left_out}.")
+    return found
 
 
 def _listed(images: Any) -> Sequence[Any]:
@@ -223,11 +227,9 @@ def _scores(name, case, method, metrics):
     """{metric: Score} of one method's maps."""
     count = static_count(case.segments) if "segments" in method.needs else None
     maps = computed(functools.partial(mapped, method=method, num_segments=count), case)
-    if not np.isfinite(maps.raw).all():
-        raise ValueError(f"The map of {name} has values that are not finite, and cannot be measured.")
     scores = {metric: measured(MEASURES[metric], case, maps, method, count) for metric in metrics}
     for metric, score in scores.items():
-        if not np.isfinite((score.value, *score.curve)).all():
+        if not score.left_out and not np.isfinite((score.value, *score.curve)).all():
             raise ValueError(f"The {metric} of {name} is not finite.")
     return scores
 

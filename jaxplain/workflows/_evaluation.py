@@ -1,6 +1,7 @@
 """What `evaluate` returns: the scores of every image, their means, and the files they are written to."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,9 +19,10 @@ from jaxplain.workflows._measures import MEASURES, OF_CLASSES, Score, in_words
 from jaxplain.workflows._result import Result, Table
 
 _DRAWS = 2000  # of the bootstrap
+_ENOUGH = 10  # images, for an interval that covers the mean about as often as it says
 _ABREAST = 3  # panels in a row of the figure
 _OF_LABELS = "area, up to 0.9 of the pixels, under whether the target stays as probable as not while they are filled"
-_COLUMNS = ("image", "target", "class", "method", "metric", "value")
+_COLUMNS = ("image", "target", "class", "method", "metric", "value", "left out")
 
 
 class Setting(NamedTuple):
@@ -68,11 +70,16 @@ class Outcome(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Means over images (1 + K,) of a value and of its curve at K steps, and their intervals (2, 1 + K) or None."""
+    """Means over images (1 + K,) of a value and of its curve at K steps, and their intervals (2, 1 + K) or None.
+
+    They are of `count` maps, and `left_out` counts those without an order, by what they are; of none the mean is NaN.
+    """
 
     mean: np.ndarray
     interval: np.ndarray | None
     steps: tuple[float | str, ...]
+    count: int
+    left_out: dict[str, int]
 
 
 Summaries = dict[str, dict[str, Summary]]
@@ -82,8 +89,8 @@ Summaries = dict[str, dict[str, Summary]]
 class Evaluation(Result):
     """How faithful explanations are: an Outcome for each image, and summaries[method][metric] over the images.
 
-    Intervals are 95 % percentile bootstrap intervals of the mean over images; one image has none. `failed` are the
-    images that could not be evaluated, each with its error.
+    Intervals are 95 % percentile bootstrap intervals of the mean over images; fewer than 10 have none, which would be
+    too short. `failed` are the images that could not be evaluated, each with its error.
     """
 
     setting: Setting
@@ -98,10 +105,24 @@ class Evaluation(Result):
 
     @property
     def title(self) -> str:
-        """How many images there are, and the network with its weights, in two lines."""
+        """How many images there are, which maps are left out, and the network with its weights, in lines."""
         count = len(self.images)
-        images = "1 image" if count == 1 else f"mean of {count} images, with its 95 % interval"
-        return f"{images}\n{self.setting.model}  ·  {self.setting.weights.source}"
+        some = any(s.interval is not None for row in self.summaries.values() for s in row.values())
+        images = "1 image" if count == 1 else f"mean of {count} images"
+        images += ", with its 95 % interval" if some else f", too few of {_ENOUGH} for an interval" * (count > 1)
+        left_out = f"left out: {self.left_out}\n" if self.left_out else ""
+        return f"{images}\n{left_out}{self.setting.model}  ·  {self.setting.weights.source}"
+
+    @property
+    def left_out(self) -> str:
+        """How many maps of which methods put their pixels in no order, in words; "" where there are none."""
+        some = {name: max((s.left_out for s in row.values()), key=_total) for name, row in self.summaries.items()}
+        return ", ".join(
+            f"{name} {_total(counts)} of {len(self.images)} maps "
+            f"({', '.join(f'{count} {what}' for what, count in counts.items())})"
+            for name, counts in some.items()
+            if counts
+        )
 
     def values(self, method: str, metric: str) -> np.ndarray:
         """The values (N,) of a metric for a method's maps of the N images."""
@@ -121,23 +142,24 @@ class Evaluation(Result):
         """Rows of panels, one for each metric that is a curve; of the others the means, where no metric is."""
         curves = [metric for metric in self.setting.metrics if MEASURES[metric].axes]
         draw = self._curves if curves else self._bars
-        panels = [draw(metric) for metric in curves or self.setting.metrics] if self.summaries else []
+        measured = [m for m in curves or self.setting.metrics if any(row[m].count for row in self.summaries.values())]
+        panels = [draw(metric) for metric in measured]
         return [panels[start : start + _ABREAST] for start in range(0, len(panels), _ABREAST)]
 
     def _bars(self, metric: str) -> Bars:
-        means = {method: float(row[metric].mean[0]) for method, row in self.summaries.items()}
+        means = {method: float(row[metric].mean[0]) for method, row in self.summaries.items() if row[metric].count}
         return Bars(f"{metric}: {MEASURES[metric].better} is better", [*means], [*means.values()])
 
     def _curves(self, metric: str) -> Curves:
-        columns = {method: row[metric] for method, row in self.summaries.items()}
-        places: Any = next(iter(columns.values())).steps
+        columns = {method: row[metric] for method, row in self.summaries.items() if row[metric].count}
+        places: Any = next(iter(columns.values())).steps if columns else ()
         means: dict[str, Any] = {method: summary.mean[1:] for method, summary in columns.items()}
         steps, height = (in_words(axis, self.setting.outputs) for axis in MEASURES[metric].axes or ("", ""))
         return Curves(
             f"{metric}: {MEASURES[metric].better} is better",
             means,
             steps,
-            places=() if isinstance(places[0], str) else places,
+            places=() if any(isinstance(place, str) for place in places) else places,
             bands={method: s.interval[:, 1:] for method, s in columns.items() if s.interval is not None},
             height=height,
         )
@@ -150,10 +172,12 @@ def summarised(outcomes: Sequence[Outcome]) -> Summaries:
     """{method: {metric: Summary}}, empty where there are no images."""
 
     def summary(method, metric):
-        scores = [outcome.scores[method][metric] for outcome in outcomes]
+        found = [outcome.scores[method][metric] for outcome in outcomes]
+        scores = [score for score in found if not score.left_out] or [Score(float("nan"))]
         rows = np.array([(score.value, *score.curve) for score in scores])
-        interval = np.array(bootstrap_interval(rows, draws=_DRAWS)) if len(rows) > 1 else None
-        return Summary(rows.mean(0), interval, scores[0].steps)
+        interval = np.array(bootstrap_interval(rows, draws=_DRAWS)) if len(rows) >= _ENOUGH else None
+        left_out = dict(Counter(score.left_out for score in found if score.left_out))
+        return Summary(rows.mean(0), interval, scores[0].steps, len(found) - _total(left_out), left_out)
 
     first = outcomes[0].scores if outcomes else {}
     return {method: {metric: summary(method, metric) for metric in row} for method, row in first.items()}
@@ -163,7 +187,9 @@ def _table(outcomes) -> Iterator[tuple[Any, ...]]:
     for outcome in outcomes:
         for method, scores in outcome.scores.items():
             for metric, score in scores.items():
-                yield image_name(outcome.image), outcome.target, outcome.category, method, metric, score.value
+                value = "" if score.left_out else score.value
+                facts = outcome.target, outcome.category, method, metric, value, score.left_out
+                yield image_name(outcome.image), *facts
 
 
 def _record(found):
@@ -218,7 +244,10 @@ def _conventions(setting):
         "fill of deletion": setting.deleted,
         "start of insertion": setting.start,
         "blur": f"Gaussian of sigma {5 * side / 224:.3g} in a window of {2 * max(1, round(5 * side / 224)) + 1} pixels",
-        "interval": f"95 %, percentiles of the mean over images in {_DRAWS} bootstrap draws of the images",
+        "interval": f"95 %, percentiles of the mean over images in {_DRAWS} bootstrap draws of the images; none for "
+        f"fewer than {_ENOUGH} images",
+        "left out": "of the means: maps that are constant, empty (nothing is above 0 after rectifying) or not finite, "
+        "which put pixels in no order",
     }
 
 
@@ -227,13 +256,20 @@ def _cell(summary):
     return mean if summary.interval is None else f"{mean} ({' to '.join(map(_number, summary.interval[:, 0]))})"
 
 
+def _total(counts):
+    return sum(counts.values())
+
+
 def _number(value):
+    if np.isnan(value):
+        return "-"
     return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.2g}"
 
 
 def _summary(summary):
     mean, interval = summary.mean.tolist(), None if summary.interval is None else summary.interval.T.tolist()
-    found = {"mean": mean[0], "interval": interval and interval[0]}
+    found = {"mean": mean[0] if summary.count else None, "interval": interval and interval[0]}
+    found |= {"left_out": summary.left_out} if summary.left_out else {}
     if not summary.steps:
         return found
     low, high = zip(*interval[1:], strict=True) if interval else (None, None)
@@ -243,6 +279,8 @@ def _summary(summary):
 
 def _image(outcome):
     def score(score):
+        if score.left_out:
+            return {"value": None, "left_out": score.left_out}
         return {"value": score.value} | ({"curve": score.curve} if score.curve else {})
 
     target = {"index": outcome.target, "class": outcome.category}

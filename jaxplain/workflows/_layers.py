@@ -9,13 +9,13 @@ from jaxplain.net import layers
 def checked_layer(model: Model, layer: str | None, *, spatial: bool = True) -> str:
     """The layer, by default that of class activation maps; ValueError for an unknown one.
 
-    With `spatial` its activations have to have a height and a width.
+    With `spatial` its activations have to have a height and a width, and more than one position.
     """
     layer = layer or model.spec.cam_layer
     sites, listed = layers(model.net, model.spec.image), f"`jaxplain layers {model.spec.name}` lists them"
     if layer not in sites:
         near = difflib.get_close_matches(layer, sites, cutoff=0.4) or list(sites)[-3:]
         raise ValueError(f"There is no layer {layer!r}; near are {', '.join(near)}, and {listed}.")
-    if spatial and len(sites[layer].shape) != 3:
+    if spatial and (len(sites[layer].shape) != 3 or sites[layer].shape[:2] == (1, 1)):
         raise ValueError(f"Layer {layer!r} has no height and width to make a map of; choose another, {listed}.")
     return layer

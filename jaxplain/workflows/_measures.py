@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain import metrics
+from jaxplain._numerics import ranks
 from jaxplain._types import OutputKind
 from jaxplain.models import probability
 from jaxplain.net import Net, before, embedding, then
@@ -73,11 +74,15 @@ class Measure(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What a measure says of one image's map: a value, and for curves the values (K,) at K steps."""
+    """What a measure says of one image's map: a value, and for curves the values (K,) at K steps.
+
+    A map without an order has no score: the value is NaN, and `left_out` tells what the map is.
+    """
 
     value: float
     steps: tuple[float | str, ...] = ()
     curve: tuple[float, ...] = ()
+    left_out: str = ""
 
 
 def about_class(case: Case, normalise: Partial, kind: OutputKind, target: ArrayLike) -> Case:
@@ -144,8 +149,20 @@ def mapped(case: Case, method: Bound, num_segments: int | None = None) -> Maps:
     return Maps(raw, raw if raw.ndim == 2 else positive(over_channels(raw)))
 
 
+def without_order(measure: Measure, maps: Maps, method: Bound) -> str:
+    """What a map is that gives a measure no order: not finite, empty (nothing above 0) or constant; else ""."""
+    raw = positive(maps.raw) if method.output == "layer" else maps.heat
+    heat = np.asarray(raw if measure.of == "heat" else maps.raw)
+    if not np.isfinite(heat).all():
+        return "not finite"
+    return "" if ranks(heat) else "constant" if heat.max() > 0 else "empty"
+
+
 def measured(measure: Measure, case: Case, maps: Maps, method: Bound, num_segments: int | None = None) -> Score:
-    """What a measure says of a case and a method's Maps of it."""
+    """What a measure says of a case and a method's Maps of it; of maps without an order nothing."""
+    reason = without_order(measure, maps, method)
+    if reason:
+        return Score(float("nan"), left_out=reason)
     if measure.of == "method":
         return read(
             computed(functools.partial(_again, measure.measure, method=method, num_segments=num_segments), case)

@@ -172,6 +172,19 @@ def test_a_layer_without_positions_raises(explain, layer):
         explain(net, X, TARGET, layer=layer)
 
 
+def one_position(x, site=jp.untouched):
+    return site("mean", jnp.mean(x, axis=(0, 1), keepdims=True))[0, 0]
+
+
+@pytest.mark.parametrize(
+    "explain", [*WEIGHED, jp.eigen_cam, jp.score_cam, jp.ablation_cam, jp.fam], ids=lambda explain: explain.__name__
+)
+def test_a_layer_of_one_position_raises(explain):
+    """Its map would be one flat colour, whatever the network looks at."""
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 3\), but a map needs .* more than one position"):
+        explain(Partial(one_position), X, jnp.ones(3), layer="mean")
+
+
 @EVERY
 @pytest.mark.parametrize("layer", ["relu", ("relu",)], ids=["one", "tuple"])
 def test_wrong_arguments_raise(explain, layer):

@@ -144,11 +144,59 @@ def test_a_folder_and_what_cannot_be_read(model, images, tmp_path):
     found = evaluate(model, tmp_path, methods=["random"], metrics=["average_drop"])
     assert [outcome.image.name for outcome in found.images] == ["0.png", "1.png"]
     assert [image.name for image, _ in found.failed] == ["notes.txt"]
-    mean, interval, _ = found.summaries["random"]["average_drop"]
-    values = found.values("random", "average_drop")
-    assert mean.tolist() == [values.mean()]
-    # one in four draws of two has the lower one twice
-    assert interval[:, 0].tolist() == sorted(values)  # pyright: ignore[reportOptionalSubscript] of several images
+    summary = found.summaries["random"]["average_drop"]
+    assert summary.mean.tolist() == [found.values("random", "average_drop").mean()]
+    assert summary.interval is None
+    assert "mean of 2 images, too few of 10 for an interval" in found.title
+
+
+def without_an_order(what):
+    """A map that is noise, and without an order in images with a dark corner: what comes out of `what` there."""
+
+    def own(net, x, target):
+        return jnp.where(x[0, 0, 0] < -1.9, what, x[..., 0])
+
+    return own
+
+
+def test_maps_without_an_order_are_counted_and_left_out(model):
+    """Of 12 images 2 are dark; the other 10 have the means and intervals that they have alone."""
+    draw = np.random.default_rng(1)
+    bright = list(draw.integers(60, 256, (10, 16, 16, 3)).astype(np.uint8))
+    dark = [image.copy() for image in bright[:2]]
+    for image in dark:
+        image[0, 0] = 0
+    methods = {"constant": 3.0, "empty": 0.0, "nan": np.nan}
+    methods = {name: without_an_order(value) for name, value in methods.items()} | {"random": METHODS["random"]}
+    options = {"methods": methods, "metrics": ("deletion", "average_drop")}
+    alone, found = evaluate(model, bright, **options), evaluate(model, bright + dark, **options)
+    assert found.failed == ()
+    for name, what in (("constant", "constant"), ("empty", "empty"), ("nan", "not finite")):
+        assert found.images[-1].scores[name]["deletion"].left_out == what
+        for metric in ("deletion", "average_drop"):
+            ours, theirs = found.summaries[name][metric], alone.summaries[name][metric]
+            assert (ours.count, ours.left_out) == (10, {what: 2})
+            assert_close((ours.mean, ours.interval), (theirs.mean, theirs.interval), 1e-6)
+    assert found.summaries["random"]["deletion"].count == 12
+    words = "constant 2 of 12 maps (2 constant), empty 2 of 12 maps (2 empty), nan 2 of 12 maps (2 not finite)"
+    assert f"left out: {words}" in str(found.table())
+    record = json.loads(_written(found, ".json"))
+    assert record["summary"]["nan"]["deletion"]["left_out"] == {"not finite": 2}
+    assert record["images"][-1]["scores"]["nan"]["deletion"] == {"value": None, "left_out": "not finite"}
+    rows = [row.split(",") for row in _written(found, ".csv").splitlines()]
+    assert sum(row[-1] == "constant" and row[-2] == "" for row in rows) == 4
+
+
+def test_nothing_but_maps_without_an_order(model, images):
+    methods = {"flat": lambda net, x, target: jnp.ones(x.shape[:2])}
+    with pytest.raises(ValueError, match=r"none has an order: flat 2 of 2 maps \(2 constant\)"):
+        evaluate(model, images, methods=methods, metrics="deletion")
+    assert evaluate(model, images, methods=methods | {"random": METHODS["random"]}, metrics="deletion").images
+
+
+def test_a_layer_of_one_position_is_refused(model, images):
+    with pytest.raises(ValueError, match="Layer 'mean' has no height and width"):
+        evaluate(model, images, layer="mean")
 
 
 def test_every_image_has_noise_of_its_own(model, images):
