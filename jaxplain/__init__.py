@@ -8,6 +8,9 @@ Images are preprocessed floats (H, W, 3), channels last; targets are covectors o
 maps.
 """
 
+from jaxplain import _program as _program  # first: signals while the command imports the rest
+
+# isort: split
 import importlib
 from importlib.metadata import version as _version
 from types import ModuleType

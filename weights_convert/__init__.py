@@ -9,6 +9,7 @@ convolution and its BatchNorm are one scope with a kernel and a bias, under the 
 """
 
 from jaxplain.weights_convert._convert import Converted, convert, converted, parameter_shapes
+from jaxplain.weights_convert._drafts import draft, remove_drafts, sweep, undivided
 from jaxplain.weights_convert._fetch import cache_folder, fetch, fetched
 from jaxplain.weights_convert._published import Published, find_network, find_set, imagenet, published
 from jaxplain.weights_convert._state_dict import read_state_dict
@@ -20,6 +21,7 @@ __all__ = [
     "cache_folder",
     "convert",
     "converted",
+    "draft",
     "fetch",
     "fetched",
     "find_network",
@@ -28,8 +30,11 @@ __all__ = [
     "parameter_shapes",
     "published",
     "read_state_dict",
+    "remove_drafts",
     "restore",
     "save",
     "sha256",
+    "sweep",
+    "undivided",
     "vacant",
 ]

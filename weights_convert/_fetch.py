@@ -6,8 +6,6 @@ converted, everything is in a temporary folder beside the destination, which goe
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
@@ -20,8 +18,9 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from jaxplain.weights_convert._convert import convert
+from jaxplain.weights_convert._drafts import draft
 from jaxplain.weights_convert._published import Published, find_set, imagenet, published
-from jaxplain.weights_convert._store import save, sha256, undisturbed
+from jaxplain.weights_convert._store import save, sha256
 
 TIMEOUT = 30.0  # seconds without a byte
 LONGEST = 2 * 1024**3  # bytes
@@ -85,11 +84,8 @@ def _beside(folder: Path) -> Iterator[Path]:
     """A temporary folder beside the folder; what goes wrong on the disk meanwhile is told in one sentence."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
+        with draft(folder.parent) as beside:
             yield beside
-        finally:
-            undisturbed(shutil.rmtree, beside)
     except OSError as error:
         raise ValueError(
             f"{folder.parent} cannot be written to ({error.strerror or error}); make room there, or set XDG_CACHE_HOME "

@@ -7,14 +7,13 @@ or not at all.
 import hashlib
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from jaxplain.weights_convert._drafts import draft, undisturbed
 
 FORMAT = 1
 
@@ -32,16 +31,14 @@ def save(
     folder = vacant(folder)
     text = json.dumps({"format": FORMAT, **record}, indent=1)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
+    with draft(folder.parent) as place:
+        unfinished = place / folder.name
         unfinished.mkdir()
         (unfinished / "model.json").write_text(text, encoding="utf-8")
         if extra is not None:
             extra(unfinished)
         undisturbed(_write, unfinished / "params", params)
         os.replace(unfinished, folder)
-    finally:
-        undisturbed(shutil.rmtree, unfinished, True)
 
 
 def vacant(folder: str | os.PathLike[str]) -> Path:
@@ -67,15 +64,6 @@ def restore(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, A
     if not (folder / "params").is_dir():
         raise ValueError(f"{folder} has no folder params, expected the parameters beside model.json: convert again")
     return _read(folder / "params"), record
-
-
-def undisturbed(f: Callable[..., Any], *args: Any) -> Any:
-    """f(*args), run to its end also if the program is interrupted: signals do not reach a thread of its own.
-
-    Orbax writes with threads that would go on, and make folders anew, after an interruption.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(f, *args).result()
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

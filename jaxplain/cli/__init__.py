@@ -1,9 +1,7 @@
 """The command line: each command parses, calls the library and prints."""
 
 import gc
-import io
 import os
-import signal
 import sys
 import warnings
 from importlib.metadata import version
@@ -12,6 +10,7 @@ from typing import Annotated, NoReturn
 import jax
 import typer
 
+from jaxplain._program import end_by_signals, lenient_streams
 from jaxplain._types import Note
 from jaxplain.cli.concept import concept
 from jaxplain.cli.convert import convert
@@ -26,9 +25,7 @@ from jaxplain.cli.models import models
 from jaxplain.cli.parsing import Command
 from jaxplain.cli.retrieve import retrieve
 from jaxplain.cli.samples import samples
-from jaxplain.weights_convert import cache_folder
-
-_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+from jaxplain.weights_convert import cache_folder, remove_drafts, sweep
 
 app: typer.Typer = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,16 +51,11 @@ def jaxplain(
 
 
 def main() -> None:
-    """The program: `run`, and then its end, which does not wait for a computation that was interrupted."""
+    """The program: `run`, which SIGINT and SIGTERM end at once, without what is half-written."""
+    end_by_signals(remove_drafts)
     if not gc.get_freeze_count():  # looking through what is imported for garbage takes a tenth of a short command
         gc.freeze()
-    try:
-        run()
-    except SystemExit as end:
-        if end.code in _INTERRUPTED:
-            sys.stdout.flush()
-            os._exit(end.code)
-        raise
+    run()
 
 
 def run() -> NoReturn:
@@ -72,21 +64,22 @@ def run() -> NoReturn:
         warnings.simplefilter("ignore")  # they are for developers; what a user has to know is an error or a note
         warnings.simplefilter("always", Note)
         warnings.showwarning = lambda message, *_: say(message)
-    signal.signal(signal.SIGTERM, _terminated)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold what the terminal's encoding has not
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", _cache_folder())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    try:
-        sys.exit(_status())
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with lenient_streams() as out:
+        status = _status()
+        if out.error is not None:
+            status = status or 1
+            if not isinstance(out.error, BrokenPipeError):  # whose reader has read enough
+                say(f"What is printed is not complete ({out.error.strerror}): give stdout another place.")
+    sys.exit(status)
 
 
 def _status():
     """The exit status of the command. What is wrong with it, or with what it was given, is told in one sentence."""
     try:
+        _check_platform()
         return app(sys.argv[1:] or ["--help"], prog_name="jaxplain", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
@@ -97,14 +90,21 @@ def _status():
     return 2
 
 
-def _terminated(*_):
-    """Ends as after an error, so that what is half-written is removed; 143 is what shells say of SIGTERM."""
-    sys.exit(143)
+def _check_platform():
+    """Whether JAX has the platform that it is told to use, before anything is computed."""
+    platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+    try:
+        if platforms:
+            jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".") or "it is not there"
+        raise ValueError(f"JAX_PLATFORMS is {platforms!r} ({reason}): unset it, or set it to cpu.") from error
 
 
 def _cache_folder():
     """The folder for compiled functions, or None where there is no place for it."""
     try:
+        sweep(cache_folder() / "weights")
         folder = cache_folder() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError):

@@ -3,12 +3,13 @@
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from jaxplain.weights_convert import draft, undivided
 
 Writer = Callable[[Path], None]
 
@@ -24,12 +25,13 @@ def write_together(path: str | os.PathLike[str], writers: Mapping[str, Writer]) 
     path = Path(path)
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-            drafts = {suffix: Path(folder) / f"{path.name}{suffix}" for suffix in writers}
+        with draft(path.parent) as folder:
+            drafts = {suffix: folder / f"{path.name}{suffix}" for suffix in writers}
             for suffix, write in writers.items():
                 write(drafts[suffix])
-            for suffix, draft in drafts.items():
-                os.replace(draft, f"{path}{suffix}")
+            with undivided:
+                for suffix, finished in drafts.items():
+                    os.replace(finished, f"{path}{suffix}")
     return tuple(Path(f"{path}{suffix}") for suffix in writers)
 
 

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxplain.concepts import NAMES, write
 from jaxplain.models import Track, available, sample
+from jaxplain.weights_convert import draft, undivided
 
 TEXTURES = ("brick", "grass", "gravel")
 CROPS, SIDE, STEP = 6, 100, 80  # crops of each photograph along its diagonal, in pixels
@@ -38,14 +38,13 @@ def samples(folder: str | os.PathLike[str], *, count: int = 20, track: Track = l
             raise ValueError(f"{path} is there already, expected a place for new samples; name another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name:
-            draft = Path(name)
-            _write_textures(draft / "textures")
+        with draft(folder) as place:
+            _write_textures(place / "textures")
             for concept in track((*NAMES, "random"), "drawing concepts"):
-                write(draft / "concepts", concept, count)
+                write(place / "concepts", concept, count)
             if weights is not None and weights.is_file():
-                shutil.copyfile(weights, draft / "efficientnet-lite0.pth")
-            _move(draft, folder)
+                shutil.copyfile(weights, place / "efficientnet-lite0.pth")
+            _move(place, folder)
     except OSError as error:
         raise ValueError(f"{folder} cannot be written to ({error.strerror or error}); name another folder.") from error
     return Samples(textures, concepts, copied if copied.exists() else None)
@@ -60,7 +59,8 @@ def _write_textures(folder):
             photo.crop((corner, corner, corner + SIDE, corner + SIDE)).save(folder / name / f"{number}.png")
 
 
-def _move(draft, folder):
+def _move(place, folder):
     """Moves everything in one folder to another one."""
-    for path in sorted(draft.iterdir()):
-        path.rename(folder / path.name)
+    with undivided:
+        for path in sorted(place.iterdir()):
+            path.rename(folder / path.name)

@@ -18,7 +18,7 @@ def assert_shown(*texts):
 
 
 def test_printable():
-    assert printable("Zoë’s [/b] 猫.png") == "Zoë’s [/b] 猫.png"
+    assert printable("Zoë's [/b] 猫.png") == "Zoë's [/b] 猫.png"
     assert printable("a\x1b[31m\u202e\x9b\x07\t\udcff") == r"a\x1b[31m\u202e\x9b\x07\t\udcff"
 
 
