@@ -71,7 +71,7 @@ def _calls(name, tapped, training, module, call, *args, **kwargs):
 
 
 def _tap_calls(module: Any, tap: Callable[..., Any]) -> None:
-    """Has tap(module, call, *args, **kwargs) make the module's calls. It is a copy of the user's, and keeps its type."""
+    """Has tap(module, call, *args, **kwargs) make the module's calls. It is a copy of the user's, of the same type."""
     object.__setattr__(module, "__class__", _calls_tapped(module.__class__))
     object.__setattr__(module, "_jaxplain_tap", tap)
 
