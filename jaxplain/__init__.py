@@ -8,7 +8,7 @@ Images are preprocessed floats (H, W, 3), channels last; targets are covectors o
 maps.
 """
 
-from jaxplain import _program as _program  # first: signals while the command imports the rest
+from jaxplain import _start as _start  # first: signals while the command imports the rest
 
 # isort: split
 import importlib

@@ -1,7 +1,4 @@
-"""The command as a process: how signals end it, from its first import on, and what becomes of its standard streams.
-
-Importing this does nothing unless jaxplain itself is the program that runs.
-"""
+"""The command as a process: how signals end it, what becomes of its standard streams, whether its platform is there."""
 
 import contextlib
 import errno
@@ -11,10 +8,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
+from jaxplain._start import ENDING, handle
+
 SHOW_CURSOR = b"\x1b[?25h\n"  # which a progress bar hides
 
 
@@ -26,7 +23,7 @@ def end_by_signals(clean_up: Callable[[], None]) -> None:
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    _handle(lambda *_: None)
+    handle(lambda *_: None)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def wait():
@@ -40,13 +37,6 @@ def end_by_signals(clean_up: Callable[[], None]) -> None:
             os._exit(128 + number)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _handle(handler):
-    """Signals that are ignored stay so, as in the background of a shell."""
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
 
 
 class Stream:
@@ -92,19 +82,14 @@ def lenient_streams() -> Iterator[Stream]:
         yield out
 
 
-def _is_the_program():
-    name = (sys.argv or [""])[0]
-    return Path(name).stem == "jaxplain" or (name == "-m" and "jaxplain" in sys.orig_argv)
+def check_platform() -> None:
+    """Raises ValueError where JAX is told to use a platform that is not there, before anything is computed."""
+    import jax
 
-
-def _fill_descriptors():
-    """Gives the null device the numbers of closed streams, or files that are opened later would get their output."""
-    if None in (sys.stdin, sys.stdout, sys.stderr):
-        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-            pass
-        os.close(number)
-
-
-if _is_the_program():
-    _handle(lambda number, _: os._exit(128 + number))  # there is nothing to clean up while modules are imported
-    _fill_descriptors()
+    platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue] JAX has it
+    try:
+        if platforms:
+            jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".") or "it is not there"
+        raise ValueError(f"JAX_PLATFORMS is {platforms!r} ({reason}): unset it, or set it to cpu.") from error

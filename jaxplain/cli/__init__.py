@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import jax
 import typer
 
-from jaxplain._program import end_by_signals, lenient_streams
+from jaxplain._program import check_platform, end_by_signals, lenient_streams
 from jaxplain._types import Note
 from jaxplain.cli.concept import concept
 from jaxplain.cli.convert import convert
@@ -79,7 +79,7 @@ def run() -> NoReturn:
 def _status():
     """The exit status of the command. What is wrong with it, or with what it was given, is told in one sentence."""
     try:
-        _check_platform()
+        check_platform()
         return app(sys.argv[1:] or ["--help"], prog_name="jaxplain", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
@@ -88,17 +88,6 @@ def _status():
     except (ValueError, OSError) as error:
         say(error)
     return 2
-
-
-def _check_platform():
-    """Whether JAX has the platform that it is told to use, before anything is computed."""
-    platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue] JAX has it
-    try:
-        if platforms:
-            jax.devices()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".") or "it is not there"
-        raise ValueError(f"JAX_PLATFORMS is {platforms!r} ({reason}): unset it, or set it to cpu.") from error
 
 
 def _cache_folder():

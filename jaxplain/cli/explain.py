@@ -1,8 +1,6 @@
 """jaxplain explain: photographs explained, as figures, raw maps and records."""
 
-import ast
 import functools
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +54,8 @@ def explain(
     from jaxplain import workflows
 
     asked: dict[str, Any] = {
-        "methods": method, "targets": target, "against": against, "layer": layer, "options": _settings(options),
+        "methods": method, "targets": target, "against": against, "layer": layer,
+        "options": workflows.parsed_settings(options or ()),
         "smooth": smooth, "num_segments": num_segments, "segmenter": segmenter, "reference": reference,
         "background": background, "levels": levels,
     }  # fmt: skip
@@ -83,23 +82,3 @@ def _repeated(run, path, weights):
     if not run.is_of(loaded):
         raise ValueError(f"{path} is of other weights ({run.weights.get('source')}); name them with --weights.")
     return [run.image], loaded, run.asked
-
-
-def _settings(given: Iterable[str] | None) -> dict[str, dict[str, Any]]:
-    """{method: {option: value}} of METHOD.OPTION=VALUE; ValueError for anything else."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in given or ():
-        name, equals, value = one.partition("=")
-        method, dot, option = name.partition(".")
-        if not (equals and dot and method and option):
-            raise ValueError(f"--set is {one!r}, but METHOD.OPTION=VALUE is expected, such as rise.samples=1000.")
-        found.setdefault(method, {})[option] = _value(value)
-    return found
-
-
-def _value(text):
-    """The number or truth that a text says, or the text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

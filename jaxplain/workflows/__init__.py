@@ -19,6 +19,7 @@ from jaxplain.workflows._result import Table
 from jaxplain.workflows._retrieve import Match, Retrieval, retrieve
 from jaxplain.workflows._running import Watch
 from jaxplain.workflows._samples import Samples, samples
+from jaxplain.workflows._settings import parsed_settings
 
 __all__ = [
     "MEASURES",
@@ -42,6 +43,7 @@ __all__ = [
     "finetune",
     "fit_concept",
     "global_concepts",
+    "parsed_settings",
     "recorded",
     "retrieve",
     "samples",

@@ -14,16 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxplain import _program
 from jaxplain._program import Stream
 from jaxplain.cli import run as run_here
 
 DEAF = """
-import importlib.util, sys, time
-spec = importlib.util.spec_from_file_location("program", sys.argv[1])
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
-program.end_by_signals(lambda: print("clean", flush=True))
+import time
+from jaxplain import _program
+_program.end_by_signals(lambda: print("clean", flush=True))
 print("ready", flush=True)
 while True:
     try:
@@ -44,7 +41,7 @@ def started(command, **options):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_what_swallows_exceptions(number, status):
-    with started([sys.executable, "-c", DEAF, _program.__file__]) as process:
+    with started([sys.executable, "-c", DEAF]) as process:
         assert process.stdout.readline() == "ready\n"  # pyright: ignore[reportOptionalMemberAccess] a pipe
         process.send_signal(number)
         assert process.communicate(timeout=30) == ("clean\n", "")

@@ -23,9 +23,9 @@ with drafts.draft(sys.argv[2]) as path:
 
 def aged(folder):
     """The drafts in a folder, after two hours."""
-    found = list(folder.iterdir())
+    found, then = list(folder.iterdir()), time.time() - 7200
     for path in found:
-        os.utime(path, (time.time() - 7200,) * 2)
+        os.utime(path, (then, then))
     return found
 
 
