@@ -94,7 +94,7 @@ def _with_classifier(
             return state_dict, ()
         layer, kernel = inside[0].removesuffix(".weight"), f"{scope}.weight"
         state_dict = {re.sub(rf"\A{re.escape(layer)}\.", f"{scope}.", name): a for name, a in state_dict.items()}
-        notes = (f"{layer} is taken as the classifier; layers around it without weights, such as a ReLU, are not",)
+        notes = (f"{layer} is taken as the classifier; a ReLU around it, say, is not told",)
     bias = kernel.removesuffix("weight") + "bias"
     if bias not in state_dict and state_dict[kernel].ndim:
         state_dict = {**state_dict, bias: np.zeros(len(state_dict[kernel]), np.float32)}

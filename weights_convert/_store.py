@@ -4,6 +4,7 @@ The record is a plain dict: architecture, source file, sha256, categories, prepr
 or not at all.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 from jaxplain.weights_convert._drafts import draft, undisturbed
 
 FORMAT = 1
+SPARE = 1.1  # bytes that Orbax writes, for each of the parameters
 
 
 def save(
@@ -37,8 +39,21 @@ def save(
         (unfinished / "model.json").write_text(text, encoding="utf-8")
         if extra is not None:
             extra(unfinished)
+        _check_room(unfinished, sum(np.asarray(leaf).nbytes for leaf in _leaves(params)))
         undisturbed(_write, unfinished / "params", params)
         os.replace(unfinished, folder)
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Raises OSError unless the disk takes so many bytes more: Orbax's threads would each print a traceback."""
+    free = shutil.disk_usage(folder).free
+    if free < size * SPARE:
+        what = f"{os.strerror(errno.ENOSPC)}: {free / 1e6:,.1f} MB free, {size * SPARE / 1e6:,.1f} MB needed"
+        raise OSError(errno.ENOSPC, what)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return [leaf for inner in tree.values() for leaf in _leaves(inner)] if isinstance(tree, dict) else [tree]
 
 
 def vacant(folder: str | os.PathLike[str]) -> Path:
@@ -88,8 +103,13 @@ def _record(path: Path) -> dict[str, Any]:
 def _write(path: Path, params: dict[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path, params)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path, params)
+    except ValueError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -247,7 +247,7 @@ BAD = {
     "extra": (lambda entries: entries | {"more": torch.ones(2)}, "unexpected (1): more"),
     "renamed": (
         Changed("_fc.bias", lambda name, value: {"fc.bias": value}),
-        "entries match, expected 245; unexpected (1): fc.bias",
+        "entries match, expected 247; unexpected (1): fc.bias",
     ),
     "wrong shape": (
         Changed("_conv_stem.weight", lambda name, value: {name: value[..., :2]}),

@@ -66,6 +66,18 @@ def test_an_interrupted_save_leaves_nothing(step, error, params, tmp_path, monke
     assert os.listdir(tmp_path) == []
 
 
+def test_a_full_disk_is_told_before_anything_is_written(params, tmp_path, monkeypatch, capfd):
+    """The disk's free space is made up; on a file system of 1 MB it is the same."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - size, size))  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(OSError, match=r"No space left on device: 0.0 MB free, 0.0 MB needed"):
+        save(tmp_path / "model", params, RECORD)
+    assert os.listdir(tmp_path) == []
+    assert capfd.readouterr().err == ""
+    monkeypatch.undo()
+    save(tmp_path / "model", params, RECORD)
+
+
 def test_what_is_undisturbed_ends_before_an_interruption_is_told():
     ended = []
 
