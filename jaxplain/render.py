@@ -1,4 +1,5 @@
-"""Maps as pictures. Pictures are (H, W, 3) uint8 arrays; photographs may also be floats in [0, 1].
+"""Maps as pictures. Pictures are (H, W, 3) uint8 arrays; photographs may also be floats in [0, 1], and grey
+ones (H, W) or (H, W, 1).
 
 A scale is a pair (low, high) of values at the ends of the colours: (-high, high) is diverging, red for the target and
 blue against it, and any other one sequential. Maps are drawn over the photograph in grey, so that all colour is the
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from jaxplain.postprocess import upsample
 
+_ROUNDING = 1e-3  # beyond [0, 1]
 _SIDE = 2.6  # inches of a panel
 _LINE = 32  # letters of its title in a line
 _LINES = (  # colours and widths of curves; of equal ones two are seen
@@ -363,11 +365,25 @@ def _draw_parts(axes: Any, parts: Sequence[tuple[str, int]]) -> None:
         start += length
 
 
-def _floats(photo: ArrayLike) -> np.ndarray:
+def _floats(photo: Any) -> np.ndarray:
+    """The photograph (H, W, 3) as floats in [0, 1]; ValueError for what is none."""
+    if isinstance(photo, str | os.PathLike) or getattr(photo, "mode", "RGB") not in ("RGB", "L"):
+        what = getattr(photo, "mode", type(photo).__name__)
+        raise ValueError(f"The photograph is {what}, but an array (H, W, 3) is expected: model.pixels makes one.")
     photo = np.asarray(photo)
-    if photo.ndim != 3 or photo.shape[-1] != 3:
-        raise ValueError(f"The photograph has shape {photo.shape}, but (H, W, 3) is expected.")
-    return photo / 255 if photo.dtype == np.uint8 else np.clip(photo, 0, 1)
+    if photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (1,), (3,)):
+        raise ValueError(
+            f"The photograph has shape {photo.shape}, but (H, W, 3) is expected, or (H, W) or (H, W, 1) for grey: give "
+            "one image, channels last."
+        )
+    floats = photo / 255 if photo.dtype == np.uint8 else photo
+    low, high = floats.min(), floats.max()
+    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        raise ValueError(
+            f"The photograph has {photo.dtype} values from {low:.3g} to {high:.3g}, but floats in [0, 1] or uint8 are "
+            "expected: give model.pixels, not model.prepare, or divide levels by 255."
+        )
+    return np.clip(np.broadcast_to(floats.reshape(*photo.shape[:2], -1), (*photo.shape[:2], 3)), 0.0, 1.0)
 
 
 def _write(sheet: Any, path: Path) -> None:

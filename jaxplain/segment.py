@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int32
 from jaxplain._loops import reused
 from jaxplain._numerics import contract
 
+_ROUNDING = 1e-3  # beyond [0, 1]
 # The nine cells whose centres a pixel may belong to; of equal distances the pixel's own cell is the least.
 _AROUND = ((0, 0), (-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 # Linear RGB to XYZ over that of white, and the cube roots of these to Lab; the numbers are scikit-image's.
@@ -47,14 +48,13 @@ def slic(
     keeps its largest connected part, and neighbours take over the rest, by fixed numbers of label-propagation steps:
     they suffice for all but very winding parts, and `connected` is exact.
 
-    Under vmap on CPUs images come one after the other, and stay in the cache. Raises ValueError for what is no RGB
-    image, and unless there are 1 to H W segments.
+    Under vmap on CPUs images come one after the other, and stay in the cache. Raises ValueError for what is no image
+    in [0, 1], of which grey ones have one channel or none, and unless there are 1 to H W segments.
 
     Achanta, Shaji, Smith, Lucchi, Fua, Suesstrunk, "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods",
     2012.
     """
-    check_pixels(pixels)
-    pixels = lax.stop_gradient(jnp.asarray(pixels, jnp.float32))
+    pixels = lax.stop_gradient(jnp.asarray(as_rgb(pixels), jnp.float32))
     count = pixels.shape[0] * pixels.shape[1]
     if not 1 <= num_segments <= count:
         raise ValueError(f"num_segments is {num_segments}, but 1 to {count}, the number of pixels, is expected.")
@@ -70,15 +70,34 @@ def _cut(pixels: Array, compactness: Array, num_segments: int, iterations: int) 
     return cast(Array, lax.platform_dependent(pixels, compactness, cpu=in_turn, default=one))
 
 
-def check_pixels(pixels: ArrayLike) -> None:
-    """Raises ValueError unless pixels is one float image (H, W, 3)."""
+def as_rgb(pixels: ArrayLike) -> Any:
+    """The float image (H, W, 3); a grey one, (H, W) or (H, W, 1), has its channel repeated.
+
+    Raises ValueError for anything else, and for values beyond [0, 1] where they are known.
+    """
+    if not hasattr(pixels, "shape"):
+        raise ValueError(f"pixels is a {type(pixels).__name__}, but an array (H, W, 3) is expected: use model.pixels.")
     shape, dtype = jnp.shape(pixels), jnp.result_type(pixels)
-    if len(shape) != 3 or shape[2] != 3 or 0 in shape:
+    if shape[2:] not in ((), (1,), (3,)) or len(shape) < 2 or 0 in shape:
         raise ValueError(
-            f"pixels has shape {shape}, but one RGB image (H, W, 3) is expected: repeat the channel of a grey one."
+            f"pixels has shape {shape}, but one image (H, W, 3), (H, W, 1) or (H, W) is expected, channels last: "
+            "use model.pixels."
         )
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"pixels is {dtype}, but floats in [0, 1] are expected: use model.pixels.")
+    if not isinstance(pixels, Tracer):
+        _check_range(float(np.min(pixels)), float(np.max(pixels)))
+    if shape[2:] == (3,):
+        return pixels
+    return jnp.broadcast_to(jnp.reshape(jnp.asarray(pixels), (*shape[:2], 1)), (*shape[:2], 3))
+
+
+def _check_range(low, high):
+    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        raise ValueError(
+            f"pixels has values from {low:.3g} to {high:.3g}, but ones in [0, 1] are expected: divide levels by 255, "
+            "and give model.pixels, not model.prepare."
+        )
 
 
 def check_segments(segments: ArrayLike, size: Sequence[int], num_segments: int) -> Array:
@@ -141,8 +160,7 @@ def quickshift(pixels: ArrayLike, **options: Any) -> np.ndarray:
     """
     from skimage import segmentation
 
-    check_pixels(pixels)
-    return np.asarray(segmentation.quickshift(np.asarray(pixels, np.float64), **options), np.int32)
+    return np.asarray(segmentation.quickshift(np.asarray(as_rgb(pixels), np.float64), **options), np.int32)
 
 
 def felzenszwalb(pixels: ArrayLike, **options: Any) -> np.ndarray:
@@ -152,8 +170,7 @@ def felzenszwalb(pixels: ArrayLike, **options: Any) -> np.ndarray:
     """
     from skimage import segmentation
 
-    check_pixels(pixels)
-    return np.asarray(segmentation.felzenszwalb(np.asarray(pixels, np.float64), **options), np.int32)
+    return np.asarray(segmentation.felzenszwalb(np.asarray(as_rgb(pixels), np.float64), **options), np.int32)
 
 
 def _slic(pixels: Array, compactness: Array, num_segments: int, iterations: int) -> Array:

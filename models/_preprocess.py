@@ -25,6 +25,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageColor, UnidentifiedImageError
@@ -40,6 +41,8 @@ SHORTEST_SIDE = 8
 LONGEST_SIDE = 16_384
 MOST_PIXELS = 100_000_000
 MOST_ELONGATED = 50
+
+_BRIGHTEST = 10.0  # pixels with noise are beyond [0, 1], and levels to 255 beyond this
 
 OPAQUE = "opaque"  # as a background: transparency is ignored
 _TRANSPARENT = "transparent parts are seen on white; --background COLOUR (in Python background=) names another colour"
@@ -156,13 +159,23 @@ def placement(image: Any, spec: Spec) -> tuple[float, float, float, float]:
     return left * across, top * down, right * across, bottom * down
 
 
-def normalise(mean: Channels, std: Channels, pixels: ArrayLike) -> Float[Array, "H W 3"]:
+def normalise(mean: Channels, std: Channels, pixels: Any) -> Float[Array, "H W 3"]:
     """(pixels - mean) / std per channel, of the shape (H, W, 3) and the floating dtype of `pixels`."""
-    pixels = jnp.asarray(pixels)
+    if isinstance(pixels, str | os.PathLike | Image.Image):
+        raise ValueError(
+            f"Got a {type(pixels).__name__}, expected pixels of shape (H, W, 3) with floats in [0, 1]; model.prepare "
+            "takes paths and images."
+        )
+    given, pixels = pixels, jnp.asarray(pixels)
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or not jnp.issubdtype(pixels.dtype, jnp.floating):
         raise ValueError(
             f"Got pixels of shape {pixels.shape} and dtype {pixels.dtype}, expected one image of shape (H, W, 3) with "
             "floats in [0, 1]; prepare images with model.pixels, and batches with jax.vmap."
+        )
+    if not isinstance(given, Tracer) and (high := float(jnp.max(pixels))) > _BRIGHTEST:
+        raise ValueError(
+            f"Got pixels up to {high:g}, expected floats in [0, 1]; divide levels by 255, or give the image to "
+            "model.prepare."
         )
     mean, std = (jnp.asarray(channels, pixels.dtype).reshape(1, 1, 3) for channels in (mean, std))
     return (pixels - mean) / std

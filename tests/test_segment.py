@@ -216,9 +216,12 @@ def test_slic_has_no_derivative_and_lets_others_be():
 @pytest.mark.parametrize(
     ("pixels", "options", "says"),
     [
-        (np.ones((4, 5), np.float32), {}, r"shape \(4, 5\), but one RGB image"),
-        (np.ones((4, 5, 1), np.float32), {}, r"shape \(4, 5, 1\), but one RGB image .* repeat the channel"),
-        (np.ones((2, 4, 5, 3), np.float32), {}, "one RGB image"),
+        (np.ones(5, np.float32), {}, r"shape \(5,\), but one image"),
+        (np.ones((3, 4, 5), np.float32), {}, r"shape \(3, 4, 5\), but one image .* channels last"),
+        (np.ones((2, 4, 5, 3), np.float32), {}, "one image"),
+        (np.full((4, 5, 3), 255.0, np.float32), {}, "from 255 to 255, but ones in .* divide levels by 255"),
+        (np.full((4, 5, 3), -2.1, np.float32), {}, "from -2.1 .* not model.prepare"),
+        (np.full((4, 5, 3), np.nan, np.float32), {}, r"nan, but ones in \[0, 1\]"),
         (np.ones((4, 5, 3), np.uint8), {}, r"pixels is uint8, but floats in \[0, 1\]"),
         (np.ones((4, 5, 3), np.float32), {}, "num_segments is 50, but 1 to 20"),
         (np.ones((4, 5, 3), np.float32), {"num_segments": 0}, "num_segments is 0, but 1 to 20"),
@@ -238,8 +241,8 @@ def test_other_segmenters_are_scikit_images():
     np.testing.assert_array_equal(jp.quickshift(pixels, kernel_size=3, max_dist=20), expected)
     for cut in (jp.felzenszwalb, jp.quickshift):
         assert cut(pixels).dtype == np.int32
-        with pytest.raises(ValueError, match="one RGB image"):
-            cut(pixels[..., 0])
+        with pytest.raises(ValueError, match="one image"):
+            cut(pixels[None])
 
 
 def test_segment_means_by_hand():
@@ -262,3 +265,10 @@ def test_segment_means_by_hand():
 def test_what_segment_means_refuses(segments, count, says):
     with pytest.raises(ValueError, match=says):
         jp.segment_means(np.ones((2, 3)), segments, count)
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (9, 12, 1)])
+def test_grey_images_are_cut(shape):
+    grey = np.random.default_rng(0).random((9, 12), np.float32)
+    expected = slic(np.repeat(grey[:, :, None], 3, axis=2), num_segments=6)
+    np.testing.assert_array_equal(slic(grey.reshape(shape), num_segments=6), expected)

@@ -499,6 +499,13 @@ def test_normalise_refuses(wrong):
     assert_one_sentence(refusal(lambda: normalise(MEAN, STD, wrong)), str(wrong.shape), "(H, W, 3)", "vmap")
 
 
+def test_normalise_refuses_images_and_levels():
+    for wrong in ("cat.jpg", Image.new("RGB", (9, 8))):
+        assert_one_sentence(refusal(lambda: normalise(MEAN, STD, wrong)), "(H, W, 3)", "model.prepare")  # noqa: B023
+    levels = noise(8, 9).astype(np.float32)
+    assert_one_sentence(refusal(lambda: normalise(MEAN, STD, levels)), f"{levels.max():g}", "divide levels by 255")
+
+
 @pytest.mark.parametrize("name", samples())
 def test_samples_are_bundled_and_upright(name):
     image = sample(name)
