@@ -6,7 +6,7 @@ embeddings, and have no probabilities. Outputs that are no arrays of JAX are com
 """
 
 import functools
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def output_kind(kind: str | None, count: int) -> OutputKind:
         raise ValueError(
             "The network has one output, whose softmax is always 1: give sigmoid as its outputs, or scores."
         )
-    return kind
+    return cast(OutputKind, kind)
 
 
 def probabilities(outputs: ArrayLike, kind: str | None = None) -> Any:
@@ -39,10 +39,10 @@ def probabilities(outputs: ArrayLike, kind: str | None = None) -> Any:
 
     ValueError for scores, which have none, and as `output_kind` has it.
     """
-    xp, outputs = _numbers(outputs)
-    if _with_probabilities(kind, len(outputs)) == "sigmoid":
-        return _sigmoid(xp, outputs)
-    odds = xp.exp(outputs - outputs.max())
+    xp, z = _numbers(outputs)
+    if _with_probabilities(kind, len(z)) == "sigmoid":
+        return _sigmoid(xp, z)
+    odds = xp.exp(z - z.max())
     return odds / odds.sum()
 
 
@@ -53,14 +53,14 @@ def probability(outputs: ArrayLike, target: ArrayLike, kind: str | None = None) 
     contrast(k, j, n) for k where it is one of both: p[k] / (p[k] + p[j]) of a softmax, and the sigmoid of the
     difference of labels. ValueError as for `probabilities`.
     """
-    xp, outputs = _numbers(outputs)
-    target = xp.asarray(target, outputs.dtype)
-    if _with_probabilities(kind, len(outputs)) == "sigmoid":
-        return _sigmoid(xp, np.dot(target, outputs) if xp is np else score(outputs, target))
-    asked, against = target > 0, target < 0
+    xp, z = _numbers(outputs)
+    t = xp.asarray(target, z.dtype)
+    if _with_probabilities(kind, len(z)) == "sigmoid":
+        return _sigmoid(xp, np.dot(t, z) if xp is np else score(z, t))
+    asked, against = t > 0, t < 0
     asked = xp.where(asked.any(), asked, ~against)
     against = xp.where(against.any(), against, ~asked)
-    return _sigmoid(xp, _log_sum(xp, outputs, asked) - _log_sum(xp, outputs, against))
+    return _sigmoid(xp, _log_sum(xp, z, asked) - _log_sum(xp, z, against))
 
 
 def probable(net: Net, kind: str | None = None) -> Net:

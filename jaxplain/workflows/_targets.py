@@ -19,7 +19,7 @@ def asked_of(targets: Any, categories: tuple[str, ...]) -> tuple[Asked, ...]:
     ValueError where there are none.
     """
     one = isinstance(targets, str | SupportsIndex | Asked) or _is_covector(targets)
-    several: Iterable[Any] = [targets] if one else targets
+    several: Any = [targets] if one else targets
     found = tuple(dict.fromkeys(find_target(one, categories) for one in several))
     if not found:
         raise ValueError("There are no targets, expected names or indices of classes, or None for the most probable.")
