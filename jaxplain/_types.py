@@ -13,6 +13,7 @@ Convention = Literal["captum", "pytorch_grad_cam"]
 MeasuredBy = Literal["ablation", "gradient"]
 Test = Literal["welch", "permutation"]
 Segmenter = Literal["slic", "quickshift", "felzenszwalb"]
+OutputKind = Literal["softmax", "sigmoid", "scores"]
 Fill = Literal["black", "white", "grey", "blur"]
 Metric = Literal[
     "deletion",

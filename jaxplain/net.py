@@ -23,6 +23,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._numerics import checked_for
 from jaxplain._types import Net, Site
 from jaxplain.target import score
 
@@ -181,7 +182,8 @@ def taps(
 def then(net: Net, f: Callable[[Array], Array]) -> BoundNet:
     """The net whose outputs are f(outputs), for example `then(net, jax.nn.softmax)`.
 
-    f is a module-level function, or a Partial of one whose arguments are arrays.
+    f is a module-level function, or a Partial of one whose arguments are arrays. ValueError, where the net is called,
+    for one output of which f makes the same whatever it is, as a softmax does.
     """
     return BoundNet(_then, net, _partial(f))
 
@@ -201,7 +203,7 @@ def _partial(f: Callable[[Array], Array]) -> Partial:
 
 
 def _then(net: Net, f: Callable[[Array], Array], x: ArrayLike, site: Site = untouched) -> Array:
-    return f(net(x, site))
+    return f(checked_for(f, net(x, site)))
 
 
 def _before(net: Net, f: Callable[[ArrayLike], Array], x: ArrayLike, site: Site = untouched) -> Array:

@@ -4,23 +4,26 @@ model = load("efficientnet_lite0")
 model.net(model.prepare("cat.jpg"))          # logits (1000,)
 """
 
-from jaxplain.models._categories import find_class
+from jaxplain.models._categories import Asked, find_class, find_target
 from jaxplain.models._efficientnet_lite import efficientnet_lite0
 from jaxplain.models._finetune import Examples, Recipe, Tuned, checked_recipe, finetune, read_folder
 from jaxplain.models._inception import inception_v3
+from jaxplain.models._labels import read_labels
 from jaxplain.models._layers import Conv, Dense, GlobalMean, MaxPool, Relu
 from jaxplain.models._load import available, load, on_this_machine, outline, published_set, way_to
-from jaxplain.models._model import Model, Prediction, Weights, probabilities
+from jaxplain.models._model import Model, Prediction, Weights
+from jaxplain.models._outputs import output_kind, probabilities, probability, probable
 from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
 from jaxplain.models._preprocess import levels, open_image, sample, samples
 from jaxplain.models._registry import Architecture, architecture
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
-from jaxplain.models._training import Track, Trained, cross_entropy, train, untracked
+from jaxplain.models._training import Track, Trained, cross_entropy, sigmoid_cross_entropy, train, untracked
 from jaxplain.models._vgg import vgg16
 
 __all__ = [
     "Architecture",
+    "Asked",
     "Batch",
     "Conv",
     "Dense",
@@ -45,6 +48,7 @@ __all__ = [
     "decoded",
     "efficientnet_lite0",
     "find_class",
+    "find_target",
     "finetune",
     "inception_v3",
     "levels",
@@ -53,12 +57,17 @@ __all__ = [
     "on_this_machine",
     "open_image",
     "outline",
+    "output_kind",
     "probabilities",
+    "probability",
+    "probable",
     "published_set",
     "read_folder",
+    "read_labels",
     "resnet50",
     "sample",
     "samples",
+    "sigmoid_cross_entropy",
     "train",
     "untracked",
     "vgg16",

@@ -1,4 +1,4 @@
-"""Class names, and finding a class by its name or index.
+"""Class names, and finding a class by its name or index, or what is anything but that class.
 
 Names are compared without regard to case, apostrophes, and whether spaces, underscores or hyphens part their words.
 """
@@ -6,7 +6,46 @@ Names are compared without regard to case, apostrophes, and whether spaces, unde
 import difflib
 import operator
 import re
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Asked(NamedTuple):
+    """What a target asks for: a class by its index, or, where the sign is -1, anything but that class."""
+
+    index: int
+    sign: int = 1
+
+    def name(self, categories: tuple[str, ...]) -> str:
+        """The class's name, its number where classes have none, after "not" where it is anything else."""
+        return "not " * (self.sign < 0) + (categories[self.index] if categories else str(self.index))
+
+
+def find_target(asked: Any, categories: tuple[str, ...]) -> Asked:
+    """What is asked for: a class as `find_class` takes it, "not " and a class, one_hot(k, n) or its negative, an Asked.
+
+    A class that is itself called "not ..." is that class. ValueError as `find_class` has it.
+    """
+    if isinstance(asked, list | tuple) and len(asked) == 2 and asked[1] in (1, -1):
+        return Asked(find_class(asked[0], categories), int(asked[1]))
+    if getattr(asked, "ndim", 0) == 1:
+        return _of_covector(np.asarray(asked), categories)
+    if not isinstance(asked, str) or not re.match(r"\s*not\s+\S", asked, re.IGNORECASE):
+        return Asked(find_class(asked, categories))
+    if any(_words(category) == _words(asked) for category in categories):
+        return Asked(find_class(asked, categories))
+    return Asked(find_class(re.sub(r"^\s*not\s+", "", asked, flags=re.IGNORECASE), categories), -1)
+
+
+def _of_covector(target: np.ndarray, categories: tuple[str, ...]) -> Asked:
+    (places,) = np.nonzero(target)
+    if len(places) != 1 or abs(target[places[0]]) != 1 or len(categories) not in (0, len(target)):
+        raise ValueError(
+            f"Got a target of shape {target.shape} with {len(places)} entries other than 0, expected one_hot(k, "
+            f"{len(categories)}) or its negative; give a class, and what it is held against as against."
+        )
+    return Asked(int(places[0]), int(target[places[0]]))
 
 
 def find_class(name_or_index: Any, categories: tuple[str, ...]) -> int:

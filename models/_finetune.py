@@ -9,6 +9,10 @@ The classifier is replaced and trained alone first, on features that the frozen 
 if asked for, all layers are trained together. BatchNorm is folded into the convolutions, so its statistics stay as they
 are. A part of each class is held out; its loss says when to stop, and which parameters are kept.
 
+Labels (N,) number classes that exclude each other, and the loss is the cross-entropy of their softmax. Labels (N, n),
+0 or 1, do not (see read_labels): each output is the logit of one, and the loss is the mean of their sigmoid
+cross-entropies. Then each image is held out by chance, with a share of those of each label.
+
 Images are (N, S, S, 3) uint8, resized and cropped as the network wants them: 150 kB each for S = 224. Any array that is
 indexed by rows will do, so one in a file (`np.memmap`) is read batch by batch. Batches have one size: rows that fill
 the last one have weight 0. All randomness comes from `key`.
@@ -16,6 +20,7 @@ the last one have weight 0. All randomness comes from `key`.
 
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +36,7 @@ from jaxplain.models._model import Model, Weights
 from jaxplain.models._pipeline import batches, normalised
 from jaxplain.models._registry import architecture
 from jaxplain.models._spec import Spec
-from jaxplain.models._training import Track, cross_entropy, train, untracked
+from jaxplain.models._training import Track, cross_entropy, sigmoid_cross_entropy, train, untracked
 from jaxplain.net import Net, embedding, layers
 
 CLASSIFIER, ALL_LAYERS = "classifier", "all layers"  # the phases
@@ -41,10 +46,13 @@ _SLOWER = 100  # all layers move by so much less in a step than the classifier d
 
 
 class Examples(NamedTuple):
-    """Images (N, S, S, 3) with their labels (N,), the categories that these number, and the files they came from."""
+    """Images (N, S, S, 3) with their labels, the categories that these are of, and the files they came from.
+
+    Labels (N,) are numbers of categories, labels (N, n) are 1 where an image has a category, else 0.
+    """
 
     images: UInt8[np.ndarray, "N S S 3"]
-    labels: Int[np.ndarray, " N"]
+    labels: Int[np.ndarray, "N *n"]
     categories: tuple[str, ...]
     files: tuple[Path, ...] = ()
 
@@ -68,7 +76,7 @@ class Recipe(NamedTuple):
 
 
 class Score(NamedTuple):
-    """The mean cross-entropy and the share of right answers."""
+    """The mean cross-entropy and the share of right answers, of labels (N, n) that of the labels told right."""
 
     loss: float
     accuracy: float
@@ -108,14 +116,14 @@ def finetune(
 ) -> Tuned:
     """The model with a classifier for other categories, trained on examples.
 
-    Training is Adam's on the mean cross-entropy. With `recipe.all_layers`, half of the images are mirrored at random,
-    anew in each epoch, in the second phase. ValueError if the examples or the recipe cannot be trained with, or if the
-    loss does not stay finite.
+    Its outputs are softmax of labels (N,), and sigmoid of labels (N, n). Training is Adam's on the mean cross-entropy.
+    With `recipe.all_layers`, half of the images are mirrored at random, anew in each epoch, in the second phase.
+    ValueError if the examples or the recipe cannot be trained with, or if the loss does not stay finite.
     """
     recipe = checked_recipe(Recipe() if recipe is None else recipe)
     _check(model, examples)
     splitting, *shuffling = jax.random.split(key, 3)
-    parts = split(examples.labels, recipe.validation, key=splitting)
+    parts = (split if examples.labels.ndim == 1 else split_labels)(examples.labels, recipe.validation, key=splitting)
     X, labels = features(model, examples.images, recipe.batch, track), examples.labels
     start = _classifier(X.shape[1], len(examples.categories))
     phase = _Phase(CLASSIFIER, X, labels, parts, Partial(_as_it_is), recipe.rate)
@@ -128,7 +136,7 @@ def finetune(
         trained, more = _trained(trained, phase, recipe, shuffling[1], lowest, track)
         history += more
     best = int(np.argmin([epoch.validation.loss for epoch in history]))
-    return Tuned(_model(model, trained.args[0], examples.categories), tuple(history), best, parts[1])
+    return Tuned(_model(model, trained.args[0], examples), tuple(history), best, parts[1])
 
 
 def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Examples:
@@ -140,6 +148,12 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
     """
     classes = _listed(Path(folder))
     files = [file for inside in classes.values() for file in inside]
+    labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in classes.values()])
+    return Examples(read_images(files, spec, track), labels, tuple(classes), tuple(files))
+
+
+def read_images(files: Sequence[Path], spec: Spec, track: Track = untracked) -> UInt8[np.ndarray, "N S S 3"]:
+    """The images of files (N, S, S, 3) as the spec has them; ValueError with their names if any is no image."""
     images, unreadable, count = np.empty((len(files), *spec.image.shape), np.uint8), {}, 0
     for batch in batches(track(files, "reading"), spec, _READ_AT_ONCE, failed=unreadable.__setitem__):
         rows = len(batch.images)
@@ -152,8 +166,7 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
             f"{len(names)} of {len(files)} files cannot be used as images, {', '.join(names[:5])}{more}: replace or "
             f"remove them; of the first, {first}"
         ) from first
-    labels = np.repeat(np.arange(len(classes)), [len(inside) for inside in classes.values()])
-    return Examples(images, labels, tuple(classes), tuple(files))
+    return images
 
 
 def split(labels: Int[np.ndarray, " N"], share: float, *, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,6 +180,21 @@ def split(labels: Int[np.ndarray, " N"], share: float, *, key: PRNGKeyArray) -> 
         held_out.append(draw.permutation(rows)[:count])
     held = np.sort(np.concatenate(held_out))
     return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def split_labels(labels: Int[np.ndarray, "N n"], share: float, *, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """As `split`, of labels that do not exclude each other: a share of the images with each label, the rarest first.
+
+    At least one row is on either side, and of each label, as far as the images that have several allow it.
+    """
+    draw, held_out, free = _draw(key), np.zeros(len(labels), bool), np.ones(len(labels), bool)
+    for label in [*np.argsort(labels.sum(axis=0), kind="stable"), None]:
+        among = np.ones(len(labels), bool) if label is None else labels[:, label] == 1
+        count = min(max(round(share * among.sum()), 1), among.sum() - 1) - (held_out & among).sum()
+        chosen = draw.permutation(np.flatnonzero(among & free))[: max(count, 0)]
+        held_out[chosen] = True
+        free &= ~among
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def features(
@@ -205,6 +233,10 @@ def _check(model, examples):
             f"The images are {images.dtype} of shape {images.shape}, expected uint8 of shape {(len(labels), *shape)}, "
             "an image for each label; see read_folder."
         )
+    if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(model.net)):
+        raise ValueError("The model's parameters are not float32, which training needs; load it without dtype.")
+    if labels.ndim == 2:
+        return _check_labels(labels, categories)
     counts = np.bincount(labels[labels >= 0], minlength=len(categories))
     if len(categories) < 2 or len(counts) > len(categories) or sum(counts) < len(labels) or min(counts) < 2:
         raise ValueError(
@@ -212,8 +244,21 @@ def _check(model, examples):
             f"the rarest of {min(counts, default=0)} images; expected labels from 0 for at least two categories, and "
             "at least two images of each."
         )
-    if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(model.net)):
-        raise ValueError("The model's parameters are not float32, which training needs; load it without dtype.")
+    return None
+
+
+def _check_labels(labels, categories):
+    if labels.shape[1] != len(categories) or not len(categories) or not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            f"Got labels of shape {labels.shape} from {labels.min(initial=0)} to {labels.max(initial=0)} for "
+            f"{len(categories)} categories, expected 0 or 1 for each of them; see read_labels."
+        )
+    for name, count in zip(categories, labels.sum(axis=0), strict=True):
+        if not 2 <= count <= len(labels) - 2:
+            raise ValueError(
+                f"{count} of {len(labels)} images have the label {name!r}, expected two or more with it and as many "
+                "without it, one to train on and one to hold out; add images, or leave the label out."
+            )
 
 
 def _listed(folder):
@@ -278,7 +323,7 @@ def _batches(order, size):
 
 
 def _sums(f, ready, X, labels, weights):
-    return cross_entropy(f(ready(X)), labels, weights)
+    return (cross_entropy if labels.ndim == 1 else sigmoid_cross_entropy)(f(ready(X)), labels, weights)
 
 
 @jax.jit
@@ -312,10 +357,11 @@ def _on_batches(module):
     return lambda params, X: module.apply({"params": params}, X)
 
 
-def _model(model, params, categories):
+def _model(model, params, examples):
+    categories, kind = examples.categories, "softmax" if examples.labels.ndim == 1 else "sigmoid"
     net = from_linen(architecture(model.spec.name).module(len(categories)), {"params": params})
     source = Weights(f"fine-tuned from {model.weights.source}", None)
-    return Model(net, model.spec._replace(categories=categories), source)
+    return Model(net, model.spec._replace(categories=categories, outputs=kind), source)
 
 
 def _draw(key):

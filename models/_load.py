@@ -6,15 +6,17 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from jaxplain._types import OutputKind
 from jaxplain.adapt import from_linen
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
+from jaxplain.models._outputs import output_kind
 from jaxplain.models._registry import architecture, names
 from jaxplain.net import BoundNet, before, then
 from jaxplain.weights_convert import Published, convert, fetched, find_set, imagenet, parameter_shapes, restore, sha256
@@ -23,7 +25,12 @@ SIZES = range(1, 16_385)  # as of images
 
 
 def load(
-    name: str, weights: Any = None, categories: Sequence[str] | None = None, *, dtype: DTypeLike = jnp.float32
+    name: str,
+    weights: Any = None,
+    categories: Sequence[str] | None = None,
+    *,
+    outputs: OutputKind | None = None,
+    dtype: DTypeLike = jnp.float32,
 ) -> Model:
     """The network of that name with weights.
 
@@ -32,6 +39,10 @@ def load(
     dict; or a jax key for random ones, for tests and benchmarks. The number of outputs comes from the weights.
     `categories` are the outputs' names: by default those stored with the weights, ImageNet's for 1,000 outputs and
     "class 0" to "class n-1" otherwise.
+
+    `outputs` says what the outputs are: "softmax" of classes that exclude each other, "sigmoid" of labels, each with a
+    probability of its own, or "scores" without probabilities, as in regression; by default what is stored with the
+    weights, or else sigmoid for one output and softmax for more.
 
     `dtype` is that of the parameters and activations. Images, outputs and maps are float32 with "bfloat16" too.
 
@@ -43,9 +54,12 @@ def load(
         params, spec, source = _random(known, weights), known.spec, Weights("random", None)
     else:
         params, spec, source = _read(known, weights)
-    *_, outputs = _shapes(params)[f"{known.classifier.replace('.', '/')}/kernel"]
-    spec = spec._replace(categories=_named(spec.categories if categories is None else categories, outputs))
-    return Model(_in_dtype(known.module(outputs), params, jnp.dtype(dtype)), spec, source)
+    *_, count = _shapes(params)[f"{known.classifier.replace('.', '/')}/kernel"]
+    kind = output_kind(spec.outputs if outputs is None else outputs, count)
+    named = _named(spec.categories if categories is None else categories, count, kind)
+    return Model(
+        _in_dtype(known.module(count), params, jnp.dtype(dtype)), spec._replace(categories=named, outputs=kind), source
+    )
 
 
 def published_set(name: str, weights: str | None = None) -> Published:
@@ -141,6 +155,7 @@ def _restored(known, folder):
     _check_parameters(known, params, folder)
     _check_record(record, folder)
     given = record.get("preprocessing", {}) | {"categories": record.get("categories", ())}
+    given |= {"outputs": record.get("outputs")}
     spec = known.spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
     return params, spec, Weights(record.get("source", folder.name), record.get("sha256"))
 
@@ -160,6 +175,8 @@ def _check_record(record, folder):
     categories = record.get("categories", [])
     if not isinstance(categories, list) or not all(isinstance(name, str) for name in categories):
         raise ValueError(f"{folder} has categories that are not names; convert again.")
+    if record.get("outputs") not in (None, *get_args(OutputKind)):
+        raise ValueError(f"{folder} has the outputs {record['outputs']!r:.60}, which cannot be; convert again.")
     if not all(isinstance(record.get(name) or "", str) for name in ("source", "sha256")):
         raise ValueError(f"{folder} has a source or a sha256 that is no text; convert again.")
 
@@ -209,9 +226,10 @@ def _found(known, published):
     return path
 
 
-def _named(categories, outputs):
+def _named(categories, outputs, kind):
     if not len(categories):
-        return imagenet() if outputs == 1000 else tuple(f"class {k}" for k in range(outputs))
+        what = "output" if kind == "scores" else "class"
+        return imagenet() if (outputs, kind) == (1000, "softmax") else tuple(f"{what} {k}" for k in range(outputs))
     if len(categories) != outputs:
         raise ValueError(f"There are {len(categories)} categories, but the weights have {outputs} outputs; name each.")
     return tuple(categories)

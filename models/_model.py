@@ -10,8 +10,10 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, UInt8
 
+from jaxplain._types import OutputKind
 from jaxplain.models import _preprocess
-from jaxplain.models._categories import find_class
+from jaxplain.models._categories import find_target
+from jaxplain.models._outputs import output_kind, probabilities, probable
 from jaxplain.models._pipeline import Failed, batches, normalised
 from jaxplain.models._spec import Spec
 from jaxplain.net import Net
@@ -32,18 +34,15 @@ class Weights(NamedTuple):
     sha256: str | None
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """The softmax of a network's outputs (n,)."""
-    odds = np.exp(outputs - outputs.max())
-    return odds / odds.sum()
-
-
 class Prediction(NamedTuple):
-    """One class of a network for an image: its name and index, the softmax probability, and the output itself."""
+    """One class of a network for an image: its name and index, its probability, and the output itself.
+
+    The probability is what Spec.outputs says, and None where outputs are scores.
+    """
 
     category: str
     index: int
-    probability: float
+    probability: float | None
     output: float
 
 
@@ -109,16 +108,18 @@ class Model(NamedTuple):
         if k < 1:
             raise ValueError(f"k is {k}, but predict gives at least one class; give a whole number from 1.")
         outputs = np.asarray(_outputs(self.net, self.prepare(image)))
-        odds = probabilities(outputs)
+        odds = None if self.spec.outputs == "scores" else probabilities(outputs, self.spec.outputs)
         best = np.argsort(-outputs, kind="stable")[:k].tolist()
-        return tuple(Prediction(self.spec.categories[i], i, float(odds[i]), float(outputs[i])) for i in best)
+        names = self.spec.categories
+        return tuple(Prediction(names[i], i, None if odds is None else float(odds[i]), float(outputs[i])) for i in best)
 
     def target(self, category: str | SupportsIndex) -> Float[Array, " n"]:
         """The covector (n,) of a class, given by its name, by words that only one name contains, or by its index.
 
-        ValueError with the nearest names where no class or several are meant.
+        That of "not " and a class is the negative. ValueError with the nearest names where no class or several are
+        meant.
         """
-        return one_hot(find_class(category, self.spec.categories), len(self.spec.categories))
+        return self.targets(category)[0]
 
     def targets(self, *categories: str | SupportsIndex) -> Float[Array, "K n"]:
         """The covectors (K, n) of K classes.
@@ -127,8 +128,23 @@ class Model(NamedTuple):
 
             targets = model.targets("espresso", "cup")                              # (2, 1000)
         """
-        found = [find_class(category, self.spec.categories) for category in categories]
-        return one_hot(np.array(found, int), len(self.spec.categories))
+        found = [find_target(category, self.spec.categories) for category in categories]
+        signs = jnp.asarray([one.sign for one in found], jnp.float32)[:, None]
+        return signs * one_hot(np.array([one.index for one in found], int), len(self.spec.categories))
+
+    @property
+    def outputs(self) -> OutputKind:
+        """What the net's outputs are; ValueError where they cannot be that."""
+        count = len(self.spec.categories) or jax.eval_shape(self.net, self.spec.image).size
+        return output_kind(self.spec.outputs, count)
+
+    @property
+    def probable(self) -> Net:
+        """The net whose outputs (n,) are probabilities, of the input that `prepare` makes; ValueError for scores.
+
+        probable = before(model.probable, model.normalise)                      # of pixels
+        """
+        return probable(self.net, self.spec.outputs)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -139,6 +155,7 @@ class Model(NamedTuple):
             "source": self.weights.source,
             "sha256": self.weights.sha256,
             "categories": list(spec["categories"]),
+            "outputs": self.outputs,
             "preprocessing": {name: spec[name] for name in PREPROCESSING_FIELDS},
         }
 

@@ -29,8 +29,8 @@ class Architecture(NamedTuple):
     published: tuple[Published, ...]
 
     def spec_of(self, published: Published) -> Spec:
-        """The Spec of one of the published sets of weights."""
-        return self.spec._replace(**published.preprocessing)
+        """The Spec of one of the published sets of weights, which are of classes that exclude each other."""
+        return self.spec._replace(**published.preprocessing, outputs="softmax")
 
 
 def _architecture(

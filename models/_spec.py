@@ -8,6 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxplain._types import OutputKind
+
 
 class Spec(NamedTuple):
     """The facts that travel with a network's weights.
@@ -15,7 +17,8 @@ class Spec(NamedTuple):
     `resize` is the length of the image's shorter side before the central `input_size` x `input_size` crop, and
     `interpolation` names PIL's filter for it. `categories` are the outputs' names.
     `cam_layer` is where class activation maps are taken if nobody says otherwise; `layers` are the ends of the
-    network's stages, shallow to deep.
+    network's stages, shallow to deep. `outputs` says what the outputs are: "softmax" of classes that exclude each
+    other, "sigmoid" of labels, or "scores" without probabilities; None is sigmoid for one output, softmax for more.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Spec(NamedTuple):
     categories: tuple[str, ...] = ()
     cam_layer: str = ""
     layers: tuple[str, ...] = ()
+    outputs: OutputKind | None = None
 
     def __repr__(self) -> str:
         size = f"{self.input_size} x {self.input_size} pixels of {self.resize}"

@@ -94,6 +94,18 @@ def cross_entropy(
     return jnp.stack([jnp.sum(weights), jnp.sum(weights * losses), jnp.sum(weights * right)])
 
 
+def sigmoid_cross_entropy(
+    logits: Float[Array, "B n"], labels: Int[ArrayLike, "B n"], weights: ArrayLike = 1.0
+) -> Float[Array, "3"]:
+    """As `cross_entropy`, of labels 0 or 1 that do not exclude each other: means over a row's labels."""
+    import optax
+
+    losses = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, jnp.asarray(labels, logits.dtype)), axis=-1)
+    right = jnp.mean((logits >= 0) == (jnp.asarray(labels) == 1), axis=-1)
+    weights = jnp.broadcast_to(jnp.asarray(weights, losses.dtype), losses.shape)
+    return jnp.stack([jnp.sum(weights), jnp.sum(weights * losses), jnp.sum(weights * right)])
+
+
 def stops(losses: Sequence[float], patience: int) -> bool:
     """Whether the last `patience` losses are all no smaller than one before them."""
     return len(losses) - 1 - int(np.argmin(losses)) >= patience

@@ -8,7 +8,7 @@ from typer import Argument, Option, Typer
 from jaxplain import _types
 from jaxplain.cli.common import check_out, places, save, save_each
 from jaxplain.cli.errors import say_left_out
-from jaxplain.cli.options import Images, ModelName, Out, Skip, WeightsPath
+from jaxplain.cli.options import Images, ModelName, Out, Outputs, Skip, WeightsPath
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
 from jaxplain.concepts import read
@@ -82,6 +82,7 @@ def explain(
     concepts: Concepts,
     model: OtherModel = None,
     weights: WeightsPath = None,
+    outputs: Outputs = None,
     target: Targets = None,
     steps: Steps = 50,
     rule: Rule = "trapezoid",
@@ -97,7 +98,7 @@ def explain(
     from jaxplain.workflows import explain_concepts
 
     images, files = _apart(images, concepts)
-    loaded, fitted = _read(files, model, weights)
+    loaded, fitted = _read(files, model, weights, outputs)
     options: dict[str, Any] = {"targets": target, "steps": steps, "rule": rule, "test": test}
     save_each(
         places(images, out, "_concepts"),
@@ -143,12 +144,12 @@ def _apart(given, concepts):
     return [one for one in given if not one.endswith(SUFFIX)], [*concepts, *files]
 
 
-def _read(files, name, weights):
+def _read(files, name, weights, outputs=None):
     """The model, by default that of the first concept, and the concepts."""
     from jaxplain.models import load
 
     fitted = [read(path) for path in dict.fromkeys(files)]
-    return load(name or fitted[0].model, weights), fitted
+    return load(name or fitted[0].model, weights, outputs=outputs), fitted
 
 
 def _show_fitted(fitted):

@@ -2,9 +2,11 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
+
+from jaxplain.cli.options import Outputs
 
 _KINDS = "A .pth or .pt, a .safetensors, a folder by this command or by Orbax."
 File = Annotated[Path, Argument(metavar="FILE", help=_KINDS)]
@@ -22,6 +24,7 @@ def convert(
     out: Out,
     categories: Categories = None,
     preprocessing: Preprocessing = None,
+    outputs: Outputs = None,
 ) -> None:
     """Convert weights and keep them with their class names and preprocessing.
 
@@ -31,12 +34,14 @@ def convert(
 
     from jaxplain import workflows
 
-    converted = workflows.convert(model, file, categories=categories, preprocessing=preprocessing)
+    options: dict[str, Any] = {"categories": categories, "preprocessing": preprocessing, "outputs": outputs}
+    converted = workflows.convert(model, file, **options)
     with workflows.writing(out):
         converted.save(out)
     leaves, names = jax.tree.leaves(converted.net), converted.spec.categories
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     print(f"{file} is converted for {model} and written to {out}")
     print(f"{len(leaves)} arrays, {sum(leaf.size for leaf in leaves):,} parameters, {len(names):,} classes: {shown}")
+    print(f"outputs: {converted.outputs}")
     print(f"sha256 {converted.weights.sha256 or 'unknown'}")
     print(f"Go on with: jaxplain explain sample:chelsea --model {model} --weights {shlex.quote(str(out))}", flush=True)

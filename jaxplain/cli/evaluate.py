@@ -8,7 +8,7 @@ from typer import Option
 from jaxplain import _types
 from jaxplain.cli.common import check_out, keep_photographs, save
 from jaxplain.cli.errors import report
-from jaxplain.cli.options import Images, Layer, ModelName, Out, WeightsPath
+from jaxplain.cli.options import Images, Layer, ModelName, Out, Outputs, WeightsPath
 from jaxplain.cli.progress import in_turn
 from jaxplain.methods import METHODS
 
@@ -16,7 +16,7 @@ _METHODS = f"Repeatable; default: grad_cam and random, a map of noise. There is 
 Methods = Annotated[list[str] | None, Option(metavar="NAME", help=_METHODS)]
 _METRICS = f"Repeatable; default: deletion and insertion. There is {', '.join(get_args(_types.Metric))}."
 Metrics = Annotated[list[str] | None, Option(metavar="NAME", help=_METRICS)]
-_CLASS = "Name or index; default: each image's top prediction."
+_CLASS = "Name or index, or 'not NAME'; default: each image's top prediction."
 Target = Annotated[str | None, Option(metavar="CLASS", help=_CLASS)]
 _FILLS = f"What hidden pixels are: {', '.join(get_args(_types.Fill))}. Default: black in deletion, blur in insertion."
 Fill = Annotated[str | None, Option(metavar="FILL", help=_FILLS)]
@@ -34,6 +34,7 @@ def evaluate(
     images: Images,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
+    outputs: Outputs = None,
     method: Methods = None,
     metric: Metrics = None,
     layer: Layer = None,
@@ -52,10 +53,10 @@ def evaluate(
 
     The maps are those of `jaxplain explain`, with random numbers of each image's own. Of class activation maps and maps
     of channels the positive part counts. Pixels are removed and shown as levels in [0, 1], and the scores of deletion,
-    insertion, average_drop and increase_in_confidence are softmax probabilities of the target. Deletion fills with
-    black, insertion starts from the image blurred by a Gaussian of sigma 5 (at 224 pixels); allegiance fills with
-    black, allegiance_white with white. max_sensitivity, infidelity and randomisation look at logits and the normalised
-    image. For fam the score is the cosine similarity to the reference.
+    insertion, average_drop and increase_in_confidence are probabilities of the target, softmax or sigmoid as --outputs
+    says, or its scores. Deletion fills with black, insertion starts from the image blurred by a Gaussian of sigma 5 (at
+    224 pixels); allegiance fills with black, allegiance_white with white. max_sensitivity, infidelity and randomisation
+    look at logits and the normalised image. For fam the score is the cosine similarity to the reference.
 
     Scattered black pixels, such as those that noise removes first, mislead a network quickly: a method that is good at
     deletion is good if it is so at insertion too.
@@ -68,10 +69,11 @@ def evaluate(
         "methods": method, "metrics": metric, "layer": layer, "target": target, "fill": fill, "reference": reference,
         "box": None if box is None else _corners(box), "segmenter": segmenter, "num_segments": num_segments,
     }  # fmt: skip
+    kind: dict[str, Any] = {"outputs": outputs}
     given = {name: value for name, value in asked.items() if value is not None}
     check_out(out)
     keep_photographs(images, [path])
-    found = workflows.evaluate(load(model, weights), images, **given, track=in_turn)
+    found = workflows.evaluate(load(model, weights, **kind), images, **given, track=in_turn)
     if found.images:
         save(found, path)
     report(found.failed, len(images), "evaluated")

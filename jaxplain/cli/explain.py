@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from jaxplain.cli.common import places, save_each
-from jaxplain.cli.options import NAMES, ModelName, Out, WeightsPath
+from jaxplain.cli.options import NAMES, ModelName, Out, Outputs, WeightsPath
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
@@ -18,7 +18,7 @@ Methods = Annotated[
 ]
 _AT = "Layer of class activation maps, repeatable; see `jaxplain layers MODEL`."
 Layers = Annotated[list[str] | None, Option(metavar="NAME", help=_AT)]
-_CLASSES = "Name or index, repeatable; default: the top prediction."
+_CLASSES = "Name or index, or 'not NAME', repeatable; default: the top prediction, of labels all from p = 0.5."
 Targets = Annotated[list[str] | None, Option(metavar="CLASS", help=_CLASSES)]
 Against = Annotated[str | None, Option(metavar="CLASS", help="Explain why the target rather than this class.")]
 _SET = "Such as rise.samples=1000; see `jaxplain methods`."
@@ -36,6 +36,7 @@ def explain(
     images: Annotated[list[str] | None, Argument(metavar="IMAGE", help=NAMES)] = None,
     model: ModelName = "efficientnet_lite0",
     weights: WeightsPath = None,
+    outputs: Outputs = None,
     method: Methods = None,
     layer: Layers = None,
     target: Targets = None,
@@ -59,10 +60,11 @@ def explain(
         "methods": method, "targets": target, "against": against, "layer": layer, "options": _settings(options),
         "smooth": smooth, "num_segments": num_segments, "segmenter": segmenter, "reference": reference,
     }  # fmt: skip
+    kind: dict[str, Any] = {"outputs": outputs}
     asked = {name: value for name, value in asked.items() if value not in (None, [], {})}
     if again is None:
-        loaded = load(model, weights)
-    elif images or asked:
+        loaded = load(model, weights, **kind)
+    elif images or asked or outputs:
         raise ValueError("--again repeats a run as it was: leave all images and options but --weights and --out out.")
     else:
         images, loaded, asked = _repeated(workflows.recorded(again), again, weights)
@@ -78,7 +80,7 @@ def _repeated(run, path, weights):
     """The image, the model and the keywords of a run; ValueError for other weights than its own."""
     from jaxplain.models import load
 
-    loaded = load(run.model, weights)
+    loaded = load(run.model, weights, outputs=run.outputs)
     if not run.is_of(loaded):
         raise ValueError(f"{path} is of other weights ({run.weights.get('source')}); name them with --weights.")
     return [run.image], loaded, run.asked

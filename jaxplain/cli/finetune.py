@@ -11,7 +11,12 @@ from jaxplain.cli.options import ModelName
 from jaxplain.cli.progress import bars
 from jaxplain.cli.tables import show
 
-Folder = Annotated[Path, Argument(metavar="DIR", help="A folder with a folder of images for each class.")]
+_IMAGES = "A folder with a folder of images for each class; with --multi-label, of images."
+Folder = Annotated[Path, Argument(metavar="DIR", help=_IMAGES)]
+_TABLE = "Table of labels that do not exclude each other: a line of file,NAME,NAME..., then lines of FILE,0,1..."
+Table = Annotated[Path | None, Option(metavar="FILE.csv", help=_TABLE)]
+_MEAN = "softmax (of classes) or sigmoid (of labels, as --multi-label has them)."
+Outputs = Annotated[str | None, Option(metavar="KIND", help=_MEAN)]
 Out = Annotated[Path, Option(metavar="DIR", help="Folder for the result, new or empty.")]
 _START = "Where to start: a .pth, a .safetensors, a converted folder, or a published set's name."
 Start = Annotated[Path | None, Option(metavar="PATH", help=_START)]
@@ -30,6 +35,8 @@ def finetune(
     out: Out,
     model: ModelName = "efficientnet_lite0",
     weights: Start = None,
+    multi_label: Table = None,
+    outputs: Outputs = None,
     epochs: Epochs = 50,
     all_layers: AllLayers = False,
     batch: Batch = 16,
@@ -40,8 +47,9 @@ def finetune(
 ) -> None:
     """Train a network's classifier for your own classes.
 
-    DIR has a folder of images for each class. Writes weights that the other commands take as --weights, with the
-    learning curves (learning_curve.png) and a record (history.json).
+    DIR has a folder of images for each class, or --multi-label FILE.csv says which labels its images have: under names
+    file,cat,outdoors a line a.jpg,1,0 for each, or under file,labels a line a.jpg,cat;outdoors. Writes weights that the
+    other commands take as --weights, with the learning curves (learning_curve.png) and a record (history.json).
     """
     from jaxplain import workflows
     from jaxplain.models import load
@@ -51,6 +59,7 @@ def finetune(
     start = load(model, weights)
     with bars() as track:
         options |= {"validation": validation, "patience": patience, "seed": seed, "track": track}
+        options |= {"multi_label": multi_label, "outputs": outputs}
         tuned = workflows.finetune(start, folder, **options)
     tuned.save(out)
     show(*tuned.table())

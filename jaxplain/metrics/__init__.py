@@ -5,8 +5,9 @@
 
 `heat` is a map (H, W) at the image's own size, in which more is more important: `upsample` class activation maps, and
 choose a sign with `positive`. Scores are <target, outputs>, so logits; `then(net, jax.nn.softmax)` measures
-probabilities. `fill` is what removed pixels become, in the units of x: a number, a colour (3,) or an image (H, W, 3).
-Pixels are removed in the order of the map, of equal ones the first in reading order first.
+probabilities of classes, `then(net, jax.nn.sigmoid)` those of labels and of one output. `fill` is what removed pixels
+become, in the units of x: a number, a colour (3,) or an image (H, W, 3). Pixels are removed in the order of the map, of
+equal ones the first in reading order first.
 """
 
 from jaxplain.metrics._curves import FRACTIONS, PUBLISHED_FRACTIONS, Curve, allegiance, deletion, insertion

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxplain._loops import each
+from jaxplain._numerics import several
 from jaxplain._types import Net
 from jaxplain.metrics._checks import check_size
 from jaxplain.net import run, with_fill
@@ -103,7 +104,7 @@ def allegiance(
     x, filled, ranks = _ranked(x, heat, fill)
     heat = jnp.asarray(heat)[..., None]
     falling = jnp.append(-jnp.sort(-heat.ravel()), -jnp.inf)
-    before = jnp.argmax(run(net, x))
+    before = jnp.argmax(several(run(net, x)))
 
     def at(count):
         gone = ranks < count if exact else (heat > falling[count]) & (heat != 0)

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -12,7 +12,7 @@ from jaxplain._types import Explain, Rule, Test
 from jaxplain.concepts import Fitted, check_model, fingerprint, fit_images, read
 from jaxplain.explain import Attribution, Concept, concept_attribution, stack_concepts
 from jaxplain.methods import check_name
-from jaxplain.models import Failed, Model, Track, Weights, untracked
+from jaxplain.models import Asked, Failed, Model, Track, Weights, untracked
 from jaxplain.net import layers as net_layers
 from jaxplain.transform import at_layers
 from jaxplain.workflows._images import Reading, read_levels
@@ -106,9 +106,20 @@ def checked(
     return Provenance(model.spec.name, model.weights, dict(zip(names, fitted, strict=True)), options)
 
 
-def class_name(model: Model, k: int) -> str:
+def class_name(model: Model, asked: Asked) -> str:
     """The name of a class, its number where classes have no names."""
-    return model.spec.categories[k] if model.spec.categories else str(k)
+    return asked.name(model.spec.categories)
+
+
+def check_either_way(model: Model, asked: Iterable[Asked]) -> None:
+    """Raises ValueError for anything but a class, unless a network has one output, and for that beside the class."""
+    asked, count = list(asked), len(model.spec.categories)
+    other = next((class_name(model, one) for one in asked if one.sign < 0), None)
+    if other is not None and (count != 1 or len(asked) > 1):
+        raise ValueError(
+            f"Concepts are parts of a class's evidence, which {other!r} has alone of all targets, in a network of one "
+            f"output, and this has {count}: name a class."
+        )
 
 
 def stacked(provenance: Provenance) -> tuple[dict[str, Concept], dict[str, Concept]]:

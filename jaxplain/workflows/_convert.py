@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from jaxplain._types import OutputKind
 from jaxplain.models import Model, load, published_set
 
 LONGEST = 1024**2  # bytes of a file of class names
@@ -15,17 +16,19 @@ def convert(
     *,
     categories: str | os.PathLike[str] | None = None,
     preprocessing: str | None = None,
+    outputs: OutputKind | None = None,
 ) -> Model:
     """The network of that name with weights that were trained elsewhere, as `load` takes them.
 
     `categories` is a text file of the class names, one a line, in UTF-8. `preprocessing` is the name of a published set
     of weights whose preprocessing these were trained with, by default the one that the weights came with, or else the
-    first set's. The model's `save` writes a folder that `load` takes as weights. ValueError as `load` has it, for a
-    file that is no list of names, and for an unknown set.
+    first set's. `outputs` is what the outputs are, as `load` has it, and is kept with them. The model's `save` writes a
+    folder that `load` takes as weights. ValueError as `load` has it, for a file that is no list of names, and for an
+    unknown set.
 
         convert("resnet50", "mine.pth", categories="names.txt", preprocessing="IMAGENET1K_V2").save("mine")
     """
-    model = load(name, weights, None if categories is None else _names(Path(categories)))
+    model = load(name, weights, None if categories is None else _names(Path(categories)), outputs=outputs)
     if preprocessing is None:
         return model
     return model._replace(spec=model.spec._replace(**published_set(name, preprocessing).preprocessing))

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,26 @@ from jaxtyping import Array
 
 from jaxplain._types import Fill, Metric, Segmenter
 from jaxplain.methods import METHODS, check_name
-from jaxplain.models import Model, Track, find_class, probabilities, untracked
-from jaxplain.net import Net, before, embedding, then
-from jaxplain.target import one_hot
+from jaxplain.models import Asked, Model, Track, find_target, probability, untracked
+from jaxplain.net import embedding
 from jaxplain.workflows._evaluation import Evaluation, Outcome, Setting, summarised
 from jaxplain.workflows._images import image_files, image_name, photos
 from jaxplain.workflows._layers import checked_layer
-from jaxplain.workflows._measures import FILLS, MEASURES, OF_BOXES, Case, about_reference, mapped, measured
+from jaxplain.workflows._measures import (
+    FILLS,
+    MEASURES,
+    OF_BOXES,
+    OF_CLASSES,
+    Case,
+    about_class,
+    about_reference,
+    mapped,
+    measured,
+)
 from jaxplain.workflows._methods import Bound, Methods, bound, rows
 from jaxplain.workflows._running import computed
 from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
+from jaxplain.workflows._targets import check_signs, covectors
 
 Box = tuple[float, float, float, float]
 
@@ -34,8 +44,7 @@ class Plan(NamedTuple):
     model: Model
     setting: Setting
     methods: dict[str, Bound]
-    classes: Net
-    target: int | None
+    target: Asked | None
     box: Box | None
     reference: Array | None
 
@@ -47,7 +56,7 @@ def evaluate(
     methods: Methods = ("grad_cam", "random"),
     metrics: Metric | Iterable[Metric] = ("deletion", "insertion"),
     layer: str | None = None,
-    target: str | SupportsIndex | None = None,
+    target: Any = None,
     fill: Fill | None = None,
     box: Sequence[float | int] | None = None,
     reference: Any = None,
@@ -59,9 +68,11 @@ def evaluate(
 
     `images` are a folder, one image or several. `methods` are names or rows of jaxplain.methods, or a dict of one's own
     functions explain(net, x, target, *, options) by name. Maps are of the target's logit, by default that of each
-    image's most probable class, at the layer, by default that of class activation maps. Pixels are removed and shown as
-    levels in [0, 1]; deletion, insertion, average_drop and increase_in_confidence measure the softmax probability of
-    the target, max_sensitivity, infidelity and randomisation look at logits and normalised images. Removed pixels are
+    image's most probable class, at the layer, by default that of class activation maps; the target is as for `explain`.
+    Pixels are removed and shown as levels in [0, 1]; deletion, insertion, average_drop and increase_in_confidence
+    measure the probability of the target, as Spec.outputs says it, or its score where outputs are scores;
+    max_sensitivity, infidelity and randomisation look at logits and normalised images. Allegiance is of the top class,
+    of labels whether the target stays as probable as not. Removed pixels are
     black, and insertion starts from the blurred image, or both are `fill`.
 
     `box` is the object (left, top, right, bottom) in the pixels of one image, for pointing_game and energy_in_box.
@@ -85,14 +96,15 @@ def evaluate(
     layer = checked_layer(model, layer, spatial=any("layer" in row.needs for row in chosen.values()))
     setting = Setting(
         model.spec.name, model.weights, model.spec.input_size, chosen, wanted, layer, fill or "black", fill or "blur",
-        segmenter, num_segments, image_name(reference) if about else None,
+        segmenter, num_segments, image_name(reference) if about else None, _kind(model, wanted),
     )  # fmt: skip
+    asked = None if target is None else find_target(target, model.spec.categories)
+    check_signs(chosen.values(), () if asked is None else (asked,), model.spec.categories)
     plan = Plan(
         model,
         setting,
         {name: bound(row, layer) for name, row in chosen.items()},
-        then(before(model.net, model.normalise), jax.nn.softmax),
-        None if target is None else find_class(target, model.spec.categories),
+        asked,
         None if box is None else _corners(box),
         _outputs(embedding(model.net, layer), model.prepare(reference)) if about else None,
     )
@@ -136,6 +148,15 @@ def _check_names(metrics, fill, segmenter):
     check_name("segmenter", segmenter, SEGMENTERS)
 
 
+def _kind(model, metrics):
+    """What the model's outputs are; ValueError for a metric that these do not have."""
+    kind = model.outputs
+    of_classes = [name for name in metrics if name in OF_CLASSES]
+    if kind == "scores" and of_classes:
+        raise ValueError(f"{of_classes[0]} is whether the class stays, and scores have no classes: name other metrics.")
+    return kind
+
+
 def _check_reference(about, reference):
     """A reference is there where a method is about it, and nowhere else."""
     if about and reference is None:
@@ -170,8 +191,9 @@ def _corners(box):
 def _outcome(plan, photo, number):
     model, size = plan.model, photo.opened.size
     pixels, seen = jnp.asarray(photo.pixels), model.placement(photo.opened)
-    k = int(np.argmax(photo.outputs)) if plan.target is None else plan.target
-    case = _case(plan, pixels, one_hot(k, len(photo.outputs)), number)
+    asked = Asked(int(np.argmax(photo.outputs))) if plan.target is None else plan.target
+    (target,) = covectors([asked], len(photo.outputs))
+    case = about_class(_case(plan, pixels, target, number), model.normalise, plan.setting.outputs, target)
     if plan.box is not None:
         case = case._replace(box=_box_seen(plan.box, size, seen, len(pixels)))
     compared, similarity = case, None
@@ -183,8 +205,10 @@ def _outcome(plan, photo, number):
         for name, method in plan.methods.items()
     }
     count = None if case.segments is None else int(np.max(case.segments)) + 1
-    category, probability = model.spec.categories[k], float(probabilities(photo.outputs)[k])
-    return Outcome(photo.image, size, seen, k, category, probability, plan.box, count, similarity, scores)
+    kind, score = plan.setting.outputs, float(target @ photo.outputs)
+    odds = None if kind == "scores" else float(probability(photo.outputs, target, kind))
+    category = asked.name(model.spec.categories)
+    return Outcome(photo.image, size, seen, asked.index, category, odds, score, plan.box, count, similarity, scores)
 
 
 def _case(plan, pixels, target, number):
@@ -195,9 +219,9 @@ def _case(plan, pixels, target, number):
         x=model.normalise(pixels),
         pixels=pixels,
         subject=target,
-        classes=plan.classes,
+        classes=model.net,
         scored=model.net,
-        seen=plan.classes,
+        seen=model.net,
         target=target,
         deleted=FILLS[setting.deleted](pixels),
         start=FILLS[setting.start](pixels),

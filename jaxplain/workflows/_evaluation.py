@@ -7,24 +7,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxplain._types import OutputKind
 from jaxplain.methods import METHODS, Method
 from jaxplain.models import Weights
 from jaxplain.render import Bars, Curves
 from jaxplain.stats import bootstrap_interval
 from jaxplain.workflows._files import Writer, csv_writer, json_writer
 from jaxplain.workflows._images import image_name
-from jaxplain.workflows._measures import MEASURES, Score
+from jaxplain.workflows._measures import MEASURES, OF_CLASSES, Score, in_words
 from jaxplain.workflows._result import Result, Table
 
 _DRAWS = 2000  # of the bootstrap
 _ABREAST = 3  # panels in a row of the figure
+_OF_LABELS = "area, up to 0.9 of the pixels, under whether the target stays as probable as not while they are filled"
 _COLUMNS = ("image", "target", "class", "method", "metric", "value")
 
 
 class Setting(NamedTuple):
     """What all images share: the model's name, weights and input size, the methods' rows by name, and the options.
 
-    `deleted` and `start` are the names of the fills of deletion and insertion, and `reference` is an image's name.
+    `deleted` and `start` are the names of the fills of deletion and insertion, and `reference` is an image's name;
+    `outputs` says what the net's outputs are.
     """
 
     model: str
@@ -38,12 +41,14 @@ class Setting(NamedTuple):
     segmenter: str
     segments: int
     reference: str | None
+    outputs: OutputKind
 
 
 class Outcome(NamedTuple):
     """What came out for one image: its size, the part that the network sees, the target, and scores[method][metric].
 
-    `segments` is the number of its segments, and `similarity` that to the reference; None where there are none.
+    `probability` and `score` are the target's; `segments` is the number of its segments, and `similarity` that to the
+    reference. What an image does not have is None, as the probability is where outputs are scores.
     """
 
     image: Any
@@ -51,7 +56,8 @@ class Outcome(NamedTuple):
     seen: tuple[float, float, float, float]
     target: int
     category: str
-    probability: float
+    probability: float | None
+    score: float
     box: tuple[float, float, float, float] | None
     segments: int | None
     similarity: float | None
@@ -123,7 +129,7 @@ class Evaluation(Result):
         columns = {method: row[metric] for method, row in self.summaries.items()}
         places: Any = next(iter(columns.values())).steps
         means: dict[str, Any] = {method: summary.mean[1:] for method, summary in columns.items()}
-        steps, height = MEASURES[metric].axes or ("", "")
+        steps, height = (in_words(axis, self.setting.outputs) for axis in MEASURES[metric].axes or ("", ""))
         return Curves(
             f"{metric}: {MEASURES[metric].better} is better",
             means,
@@ -163,12 +169,18 @@ def _record(found):
         "model": setting.model,
         "weights": setting.weights._asdict(),
         "methods": {name: _method(setting, row) for name, row in setting.methods.items()},
-        "metrics": {name: {"better": MEASURES[name].better, "value": MEASURES[name].value} for name in setting.metrics},
+        "outputs": setting.outputs,
+        "metrics": {name: _metric(setting, name) for name in setting.metrics},
         "conventions": _conventions(setting),
         "summary": {name: {metric: _summary(s) for metric, s in row.items()} for name, row in found.summaries.items()},
         "images": [_image(outcome) for outcome in found.images],
         "failed": [{"image": image_name(image), "error": str(error)} for image, error in found.failed],
     }
+
+
+def _metric(setting, name):
+    value = _OF_LABELS if name in OF_CLASSES and setting.outputs == "sigmoid" else MEASURES[name].value
+    return {"better": MEASURES[name].better, "value": in_words(value, setting.outputs)}
 
 
 def _method(setting, row):
@@ -188,12 +200,15 @@ def _conventions(setting):
     about_reference = [name for name, row in setting.methods.items() if row.target == "reference"]
     similarity = f"for {', '.join(about_reference)} the cosine similarity of the embedding at {setting.layer} with the "
     similarity += "reference's, in place of the target's probability and logit; allegiance is of the class"
+    score = "score" if setting.outputs == "scores" else "logit"
     return {
-        "maps": "of the target's logit and the normalised image, as `jaxplain explain` makes them; those of a layer "
+        "maps": f"of the target's {score} and the normalised image, as `jaxplain explain` makes them; those of a layer "
         "are rectified and upsampled bilinearly, those of channels summed and rectified, others taken as they are",
         "random numbers": "of a method: its seed's key folded with the number of the image, others for each image",
         "pixels": f"levels in [0, 1], {side} x {side}, normalised after they are removed, shown or multiplied",
-        "outputs": "softmax probabilities; logits for max_sensitivity, infidelity and randomisation",
+        "outputs": "scores, for all metrics"
+        if score == "score"
+        else f"{setting.outputs} probabilities; logits for max_sensitivity, infidelity and randomisation",
         **({"outputs about the reference": similarity} if about_reference else {}),
         "order": "the largest value of the map first, of equal ones the first in reading order",
         "fill of deletion": setting.deleted,
@@ -226,7 +241,8 @@ def _image(outcome):
     def score(score):
         return {"value": score.value} | ({"curve": score.curve} if score.curve else {})
 
-    target = {"index": outcome.target, "class": outcome.category, "probability": outcome.probability}
+    target = {"index": outcome.target, "class": outcome.category}
+    target |= {"score": outcome.score} if outcome.probability is None else {"probability": outcome.probability}
     scores = {name: {metric: score(s) for metric, s in row.items()} for name, row in outcome.scores.items()}
     optional = {name: getattr(outcome, name) for name in ("box", "segments", "similarity")}
     image = {"image": image_name(outcome.image), "size": outcome.size, "seen": outcome.seen, "target": target}

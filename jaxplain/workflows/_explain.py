@@ -12,7 +12,7 @@ import numpy as np
 from jaxplain._types import Segmenter
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import METHODS, Method, check_name, smoothed, with_options
-from jaxplain.models import Failed, Model, find_class, levels, normalised, open_image, probabilities
+from jaxplain.models import Asked, Failed, Model, find_class, levels, normalised, open_image
 from jaxplain.net import embedding, layers, view
 from jaxplain.similarity import normalised as normalised_weights
 from jaxplain.transform import over_classes
@@ -22,7 +22,7 @@ from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._methods import Methods, bound, rows, supplied
 from jaxplain.workflows._running import Watch, computed, reporting
 from jaxplain.workflows._segments import SEGMENTERS, segmented, static_count
-from jaxplain.workflows._targets import class_indices
+from jaxplain.workflows._targets import asked_of, check_signs, covectors, predicted
 
 LONG = 200  # passes from which on a method tells how far it is
 NOISE = 0.15  # of smoothing, as a share of the range of pixels
@@ -36,7 +36,7 @@ class Question(NamedTuple):
 
     model: Model
     rows: dict[str, tuple[Method, str | None]]
-    targets: tuple[int, ...] | None
+    targets: tuple[Asked, ...] | None
     against: int | None
     segmenter: Segmenter
     num_segments: int
@@ -64,11 +64,12 @@ def explain(
     """The Explanation of an image; of a list or tuple of images a list, of an iterator an iterator, as each is ready.
 
     `methods` are names of the table, or {name: function or Method}; `options` are theirs, {"rise": {"samples": 1000}}.
-    `targets` are names or indices of classes, or one, by default each image's top one, and `against` is the class that
-    they are held against. `layer` is one or several names, by default the model's. With `smooth` every map is the mean
-    over so many noisy images. Superpixels are about `num_segments` of a `segmenter`, and `reference` is the image of
-    methods that compare. An image that cannot be explained raises its ValueError or OSError, or is left out after
-    failed(image, error), which leaves None of a single one.
+    `targets` are names or indices of classes, "not " and one of them, or covectors one_hot(k, n) and -one_hot(k, n), or
+    one of these; by default each image's top class, of labels (Spec.outputs is sigmoid) all that are as probable as
+    not, up to ten. `against` is the class that they are held against. `layer` is one or several names, by default the
+    model's. With `smooth` every map is the mean over so many noisy images. Superpixels are about `num_segments` of a
+    `segmenter`, and `reference` is the image of methods that compare. An image that cannot be explained raises its
+    ValueError or OSError, or is left out after failed(image, error), which leaves None of a single one.
     `predicted(image, explanation)` gets the classes before any map is made, and `watch(method, done, of)` the parts of
     long computations. What is asked is checked before the first image is read.
 
@@ -86,11 +87,11 @@ def explain(
     if smooth is not None:
         sigma = NOISE * float(np.mean(1 / np.asarray(model.spec.std)))
         asked = [smoothed(row, smooth, sigma) for row in asked]
-    classes, opposed = _contrast(targets, against, model.spec.categories)
+    wanted, opposed = _contrast(asked, targets, against, model.spec.categories)
     settings = {
         "methods": names,
         "options": {name: dict(values) for name, values in (options or {}).items()},
-        "targets": None if classes is None else list(classes),
+        "targets": None if wanted is None else [one.index if one.sign > 0 else list(one) for one in wanted],
         "against": opposed,
         "layer": None if layer is None else list(at),
         "smooth": smooth,
@@ -103,7 +104,7 @@ def explain(
     question = Question(
         model,
         _placed(asked, at),
-        classes,
+        wanted,
         opposed,
         segmenter or "slic",
         count,
@@ -125,13 +126,16 @@ def chosen(methods: Methods, options: Mapping[str, Mapping[str, Any]]) -> list[M
     return [with_options(row, options.get(name, {})) for name, row in found.items()]
 
 
-def _contrast(targets, against, categories):
-    """The indices of the classes to explain, None for each image's own, and of the one that they are held against."""
-    classes = None if targets is None else class_indices(targets, categories)
+def _contrast(rows, targets, against, categories):
+    """What is to be explained, None for each image's own classes, and the index of what they are held against."""
+    asked = None if targets is None else asked_of(targets, categories)
     opposed = None if against is None else find_class(against, categories)
-    if classes is not None and opposed in classes:
+    if opposed in [one.index for one in asked or ()]:
         raise ValueError(f"{against!r} is both the target and what it is held against: name two classes.")
-    return classes, opposed
+    if opposed is not None and (other := next((one for one in asked or () if one.sign < 0), None)):
+        raise ValueError(f"{other.name(categories)!r} is against a class already: leave --against out.")
+    check_signs(rows, asked or (), categories)
+    return asked, opposed
 
 
 def _placed(rows, at):
@@ -185,8 +189,9 @@ def _answer(question, functions, predicted, photo):
     extra, segments = _extra(question, photo)
     if predicted is not None:
         predicted(photo.image, answer)
-    one_hot = np.eye(len(photo.outputs), dtype=np.float32)
-    targets = one_hot[list(answer.classes)] - (0 if question.against is None else one_hot[[question.against]])
+    targets = covectors(answer.targets, len(photo.outputs))
+    if question.against is not None:
+        targets = targets - covectors([Asked(question.against)], len(photo.outputs))
     x, maps = _prepared(question.model.normalise, photo.levels), {}
     for name, f in functions.items():
         start = time.perf_counter()
@@ -202,10 +207,10 @@ def _predicted(question, photo, seconds):
         image=photo.image,
         photo=photo.opened,
         model=question.model,
-        classes=_classes(question, photo.outputs),
+        targets=_targets(question, photo.outputs),
         against=question.against,
         outputs=photo.outputs,
-        probabilities=probabilities(photo.outputs),
+        kind=question.model.outputs,
         rows=question.rows,
         segmenter=question.segmenter,
         reference=question.reference,
@@ -246,15 +251,15 @@ def _compared(net, x, reference, layer, similarity):
     return jnp.sum(contributions), channel_map(net, reference, weights, layer=layer)
 
 
-def _classes(question, outputs):
-    """The classes to explain; by default the top one."""
+def _targets(question, outputs):
+    """What is to be explained; by default what is predicted."""
     if question.targets is not None:
         return question.targets
-    top = int(np.argmax(outputs))
-    if top == question.against:
-        name = question.model.spec.categories[top]
+    found = predicted(outputs, question.model.outputs, question.against)
+    if found[0].index == question.against:
+        name = found[0].name(question.model.spec.categories)
         raise ValueError(f"The top prediction is {name!r} itself, which is what it is held against: name a --target.")
-    return (top,)
+    return found
 
 
 def _explainer(row, layer, model, watch):

@@ -10,9 +10,8 @@ import numpy as np
 
 from jaxplain._types import Rule, Test
 from jaxplain.explain import concept_map
-from jaxplain.models import Failed, Model, normalised, probabilities
+from jaxplain.models import Asked, Failed, Model, normalised, probability
 from jaxplain.render import Panel
-from jaxplain.target import one_hot
 from jaxplain.transform import over_classes
 from jaxplain.workflows._concept_rows import (
     ConceptRow,
@@ -31,6 +30,7 @@ from jaxplain.workflows._concepts import (
     Provenance,
     attributed,
     attribution,
+    check_either_way,
     checked,
     class_name,
     stacked,
@@ -39,7 +39,7 @@ from jaxplain.workflows._files import file_name
 from jaxplain.workflows._images import as_given, each, image_name, photos
 from jaxplain.workflows._result import Result, Table
 from jaxplain.workflows._running import Watch, computed, reporting
-from jaxplain.workflows._targets import class_indices
+from jaxplain.workflows._targets import asked_of, covectors
 
 CLASSES = 3  # that are explained where none is named
 _SEEN = 448, 448  # pixels of what the network sees, in the figure
@@ -51,17 +51,17 @@ Targets = str | SupportsIndex | Sequence[str | SupportsIndex]
 class ConceptExplanation(Result):
     """Concepts in one image: where layers see them, and their attributions to K classes.
 
-    `classes` are {index: name} of the K classes, with softmax `probabilities` (K,). `maps` {layer: {concept: (h, w)}}
-    are in [0, 1]. `values` {layer: {concept: (K,)}} are attributions, parts of the classes' `shares` {layer: (K,)},
-    and `nulls` {layer: {concept: (m, K)}} those of m random concepts. `errors` are the largest completeness errors by
-    layer. A row of `rows` has one attribution with its p values.
+    `classes` are {index: name} of the K classes, with `probabilities` (K,), None where outputs are scores. `maps`
+    {layer: {concept: (h, w)}} are in [0, 1]. `values` {layer: {concept: (K,)}} are attributions, parts of the classes'
+    `shares` {layer: (K,)}, and `nulls` {layer: {concept: (m, K)}} those of m random concepts. `errors` are the largest
+    completeness errors by layer. A row of `rows` has one attribution with its p values.
     """
 
     image: str
     photograph: np.ndarray
     box: tuple[float, float, float, float]
     classes: dict[int, str]
-    probabilities: np.ndarray
+    probabilities: np.ndarray | None
     maps: ByConcept
     values: ByConcept
     nulls: ByConcept
@@ -76,12 +76,18 @@ class ConceptExplanation(Result):
 
     def table(self) -> Table:
         """The attributions: a row for each layer and concept, a column for each class."""
-        classes = zip(self.classes.values(), self.probabilities, strict=True)
-        columns = "layer", "concept", *(f"{name}\np = {probability:.2g}" for name, probability in classes)
+        columns = "layer", "concept", *(f"{name}\n{odds}".rstrip() for name, odds in self._named().values())
         cells: dict[tuple[str, str], list[str]] = {}
         for one in self.rows:
             cells.setdefault((one.layer, one.label), []).append(one.marked)
         return Table(caption(self.image, self.errors), columns, tuple((*key, *some) for key, some in cells.items()))
+
+    def _named(self):
+        """{index: (name, probability in words)} of the classes."""
+        odds = [""] * len(self.classes)
+        if self.probabilities is not None:
+            odds = [f"p = {probability:.2g}" for probability in self.probabilities]
+        return {k: both for k, *both in zip(self.classes, self.classes.values(), odds, strict=True)}
 
     def _panels(self):
         """The photograph and the concepts' own images, and below them the attributions and the maps at each layer."""
@@ -94,8 +100,7 @@ class ConceptExplanation(Result):
         ]
 
     def _bars(self, layer, top):
-        named = zip(self.classes.items(), self.probabilities, strict=True)
-        labels = {k: f"{name} (p = {p:.2g})" for (k, name), p in named}
+        labels = {k: f"{name} ({odds})" if odds else name for k, (name, odds) in self._named().items()}
         rows = [row for row in self.rows if row.layer == layer]
         return bars(f"what counts for a class at {layer}", rows, labels, top)
 
@@ -112,10 +117,12 @@ class ConceptExplanation(Result):
         return title(file_name(self.image), self.provenance)
 
     def _writers(self):
-        named = zip(self.classes.items(), self.probabilities, strict=True)
+        classes: list[dict[str, Any]] = [{"index": k, "class": name} for k, name in self.classes.items()]
+        for entry, odds in zip(classes, () if self.probabilities is None else self.probabilities, strict=False):
+            entry["probability"] = float(odds)
         facts = {
             "image": self.image,
-            "classes": [{"index": k, "class": name, "probability": float(p)} for (k, name), p in named],
+            "classes": classes,
             "shares": {layer: share.tolist() for layer, share in self.shares.items()},
         }
         return writers(self.provenance, self.rows, self.classes, self.errors, facts)
@@ -137,7 +144,8 @@ def explain_concepts(
 
     The ConceptExplanation of an image; of a list or tuple of images a list, of an iterator an iterator, as each is
     ready. An attribution is a share of a class's evidence, between 0 and 1. `concepts` are what fit_concept returns, or
-    its files; `targets` are names or indices of classes, by default the three with the largest outputs. `steps` and
+    its files; `targets` are names or indices of classes, by default the three with the largest outputs, and for a
+    network of one output also "not " and its class. `steps` and
     `rule` are those of the integral over the path from zero activations, and `test` compares with random concepts.
     ValueError for concepts of another model. An image that cannot be explained raises its ValueError or OSError, or is
     left out after failed(image, error). `watch("concepts", done, of)` gets the parts of the integral.
@@ -145,7 +153,8 @@ def explain_concepts(
         explain_concepts(model, "sample:coins", ["dots.concept"], targets="bubble").save("out/coins")
     """
     provenance = checked(model, concepts, steps, rule, test)
-    chosen = None if targets is None else class_indices(targets, model.spec.categories)
+    chosen = None if targets is None else asked_of(targets, model.spec.categories)
+    check_either_way(model, chosen or ())
     if watch is None:
         run = functools.partial(computed, functools.partial(_compiled, provenance.integral))
     else:
@@ -156,22 +165,27 @@ def explain_concepts(
 
 
 def _explain(model, provenance, run, concepts, targets, photo):
-    classes = targets or tuple(int(k) for k in np.argsort(-photo.outputs, kind="stable")[:CLASSES])
-    covectors = one_hot(np.array(classes), len(photo.outputs))
-    maps, attributions = run(model.net, model.normalise, photo.levels[None], covectors, *concepts)
+    asked = targets or tuple(Asked(int(k)) for k in np.argsort(-photo.outputs, kind="stable")[:CLASSES])
+    classes, rows = [one.index for one in asked], covectors(asked, len(photo.outputs))
+    maps, attributions = run(model.net, model.normalise, photo.levels[None], rows, *concepts)
     numbers = attributed(provenance, attributions)
     return ConceptExplanation(
         image=image_name(photo.image),
         photograph=np.asarray(photo.opened),
         box=model.placement(photo.opened),
-        classes={k: class_name(model, k) for k in classes},
-        probabilities=probabilities(photo.outputs)[[*classes]],
+        classes={one.index: class_name(model, one) for one in asked},
+        probabilities=_probabilities(model.outputs, photo.outputs, rows),
         maps={layer: dict(zip(named, maps[layer], strict=True)) for layer, named in numbers.values.items()},
         shares={layer: a.share for layer, a in attributions.items()},
         rows=_rows(provenance, classes, numbers.values, numbers.nulls),
         provenance=provenance,
         **numbers._asdict(),
     )
+
+
+def _probabilities(kind, outputs, targets):
+    """Those (K,) of targets (K, n), None of scores."""
+    return None if kind == "scores" else np.array([probability(outputs, target, kind) for target in targets])
 
 
 def _maps_and_attributions(integral, net, normalise, levels, targets, own, everything):

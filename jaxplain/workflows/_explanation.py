@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxplain._types import OutputKind
 from jaxplain.methods import Method
-from jaxplain.models import Model, Prediction
+from jaxplain.models import Asked, Model, Prediction, probabilities, probability
 from jaxplain.postprocess import keep_segments
 from jaxplain.render import Bars, Panel, outlined, scale_of
 from jaxplain.workflows._files import Writer, file_name, json_writer
 from jaxplain.workflows._images import image_name
 from jaxplain.workflows._recorded import weights_of
 from jaxplain.workflows._result import Result, Table
+from jaxplain.workflows._targets import covectors
 
 SIDE = 448  # pixels of a panel
 
@@ -31,19 +33,20 @@ class Reference(NamedTuple):
 class Explanation(Result):
     """One image explained.
 
-    `classes` are the indices of the K explained ones, `outputs` and `probabilities` (n,) the net's. `maps` {method:
-    (K, ...)} are raw, signed where the method is, at its own resolution; `segments` (S, S) are labels, or None;
-    `seconds` are those of each method, and `similarities` {layer: (similarity, map on the reference)}. Shown in
-    notebooks as its `figure()`; `save(path)` writes the figure, the maps (.npz) and the record (.json).
+    `targets` are the K explained classes, each with the sign -1 where it is anything but the class, `outputs` (n,) are
+    the net's, and `kind` says what these are. `maps` {method: (K, ...)} are raw, signed where the method is, at its own
+    resolution; `segments` (S, S) are labels, or None; `seconds` are those of each method, and `similarities` {layer:
+    (similarity, map on the reference)}. Shown in notebooks as its `figure()`; `save(path)` writes the figure, the maps
+    (.npz) and the record (.json).
     """
 
     image: Any
     photo: Any
     model: Model
-    classes: tuple[int, ...]
+    targets: tuple[Asked, ...]
     against: int | None
     outputs: np.ndarray
-    probabilities: np.ndarray
+    kind: OutputKind
     rows: Mapping[str, tuple[Method, str | None]]
     segmenter: str
     reference: Reference | None
@@ -58,30 +61,47 @@ class Explanation(Result):
         return dataclasses.replace(self, maps=maps, segments=segments, similarities=similarities)
 
     def __repr__(self) -> str:
-        named = ", ".join(self.model.spec.categories[k] for k in self.classes)
+        named = ", ".join(self._name(target) for target in self.targets)
         return f"Explanation({file_name(image_name(self.image))!r}: {named}, by {', '.join(self.rows)})"
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The indices (K,) of the targets' classes."""
+        return tuple(target.index for target in self.targets)
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """The probabilities (n,) of the classes, None where outputs are scores."""
+        return None if self.kind == "scores" else probabilities(self.outputs, self.kind)
 
     def top(self, count: int = 5) -> tuple[Prediction, ...]:
         """The classes with the largest outputs, best first."""
         return tuple(map(self.prediction, np.argsort(-self.outputs, kind="stable")[:count].tolist()))
 
-    def prediction(self, k: int) -> Prediction:
-        """A class's name, index, probability and output."""
-        return Prediction(self.model.spec.categories[k], k, float(self.probabilities[k]), float(self.outputs[k]))
+    def prediction(self, k: int, sign: int = 1) -> Prediction:
+        """A class's name, index, probability and output; with the sign -1 those of anything but the class."""
+        asked = Asked(k, sign)
+        (target,) = covectors([asked], len(self.outputs))
+        odds = None if self.kind == "scores" else float(probability(self.outputs, target, self.kind))
+        return Prediction(self._name(asked), k, odds, float(sign * self.outputs[k]))
 
-    def score(self, k: int) -> float:
+    def score(self, k: int, sign: int = 1) -> float:
         """What is explained: the class's output, or by how much it is above that of the class it is held against."""
-        return float(self.outputs[k] - (0 if self.against is None else self.outputs[self.against]))
+        return float(sign * self.outputs[k] - (0 if self.against is None else self.outputs[self.against]))
+
+    def _name(self, asked):
+        return asked.name(self.model.spec.categories)
 
     def table(self) -> Table:
         """The top five classes, and the explained ones that are not among them."""
-        top = self.top()
-        others = [self.prediction(k) for k in self.classes if k not in {p.index for p in top}]
-        rows = (
-            (p.category, str(p.index), f"{p.probability:.3f}", f"{p.output:.2f}", "yes" * (p.index in self.classes))
-            for p in (*top, *others)
-        )
-        return Table(image_name(self.image), ("class", "index", "probability", "logit", "explained"), tuple(rows))
+        shown = dict.fromkeys([*(Asked(p.index) for p in self.top()), *self.targets])
+        rows = tuple((*self._cells(self.prediction(*asked)), "yes" * (asked in self.targets)) for asked in shown)
+        numbers = ("score",) if self.kind == "scores" else ("probability", "logit")
+        return Table(image_name(self.image), ("class", "index", *numbers, "explained"), rows)
+
+    def _cells(self, p):
+        odds = () if p.probability is None else (short(p.probability),)
+        return p.category, str(p.index), *odds, f"{p.output:.2f}"
 
     @property
     def record(self) -> dict[str, Any]:
@@ -93,11 +113,13 @@ class Explanation(Result):
             "seen": list(box),
             "model": model.spec.name,
             "weights": weights_of(model),
+            "outputs": self.kind,
             "methods": {name: self._method(name) for name in self.rows},
-            "targets": [_entry(self.prediction(k)) | {"score": self.score(k)} for k in self.classes],
+            "targets": [_entry(self.prediction(*each)) | {"score": self.score(*each)} for each in self.targets],
             "against": None if self.against is None else _entry(self.prediction(self.against)),
             "predictions": [_entry(p) for p in self.top()],
-            "maps": "in the .npz, named METHOD_INDEX: raw, signed where the method is, at the method's own resolution",
+            "maps": "in the .npz, named METHOD_INDEX, or METHOD_not_INDEX of what is anything but a class: raw, signed "
+            "where the method is, at the method's own resolution",
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "asked": dict(self.settings),
         }
@@ -116,7 +138,8 @@ class Explanation(Result):
         return f"{file_name(image_name(self.image))}  ·  {self.model.spec.name}  ·  {self.model.weights.source}"
 
     def _writers(self) -> Mapping[str, Writer]:
-        arrays = {f"{name}_{k}": heats[i] for name, heats in self.maps.items() for i, k in enumerate(self.classes)}
+        named = [f"{'not_' * (target.sign < 0)}{target.index}" for target in self.targets]
+        arrays = {f"{name}_{k}": heats[i] for name, heats in self.maps.items() for i, k in enumerate(named)}
         if self.segments is not None:
             arrays["segments"] = self.segments
         return {".npz": lambda path: np.savez_compressed(path, **arrays), ".json": json_writer(self.record)}
@@ -126,8 +149,10 @@ class Explanation(Result):
         box, top = self.model.placement(self.photo), self.top()
         seen = _seen(self.photo, box)
         photograph = Panel("photograph, and the part\nthat the network sees", np.asarray(self.photo), box=box)
-        bars = Bars("probabilities", [p.category for p in top], [p.probability for p in top])
-        rows = [[p for name in self.maps for p in self._column(name, seen, i)] for i in range(len(self.classes))]
+        values = [p.output if p.probability is None else p.probability for p in top]
+        title = "scores" if self.kind == "scores" else "probabilities"
+        bars = Bars(title, [p.category for p in top], values)
+        rows = [[p for name in self.maps for p in self._column(name, seen, i)] for i in range(len(self.targets))]
         if len(rows) == 1:
             return [[photograph, *rows[0], bars]]
         before = [photograph, bars, *[None] * len(rows)]
@@ -150,9 +175,10 @@ class Explanation(Result):
     def _label(self, row, layer, i):
         if row.target == "reference":
             return f"similarity to the reference: {self.similarities[layer][0]:.3f}"
-        p = self.prediction(self.classes[i])
+        p = self.prediction(*self.targets[i])
         against = "" if self.against is None else f"\nrather than {self.model.spec.categories[self.against]}"
-        return f"{p.category}{against}: score {self.score(p.index):.2f} (p = {p.probability:.2g})"
+        odds = "" if p.probability is None else f" (p = {p.probability:.2g})"
+        return f"{p.category}{against}: score {self.score(*self.targets[i]):.2f}{odds}"
 
     def _kept(self, heat, seen):
         """The segments, and those with the largest means."""
@@ -180,8 +206,14 @@ class Explanation(Result):
         ]
 
 
+def short(value: float) -> str:
+    """A number in a few digits, of small ones the first two."""
+    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.2g}"
+
+
 def _entry(p):
-    return {"index": p.index, "class": p.category, "probability": p.probability, "logit": p.output}
+    facts = {"index": p.index, "class": p.category}
+    return facts | ({"score": p.output} if p.probability is None else {"probability": p.probability, "logit": p.output})
 
 
 def _seen(photo, box):

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxplain import models
-from jaxplain.models import Model, Recipe, Track, Tuned, untracked
+from jaxplain._types import OutputKind
+from jaxplain.models import Model, Recipe, Track, Tuned, output_kind, untracked
 from jaxplain.render import Curves, figure
 from jaxplain.weights_convert import save
 from jaxplain.workflows._files import json_writer, writing
@@ -41,9 +43,10 @@ class FineTuned(Result):
 
     @property
     def summary(self) -> str:
-        """How many classes and images there are."""
-        classes, held_out = len(self.model.spec.categories), len(self.held_out)
-        return f"{classes} classes, {self.count - held_out} images to train on, {held_out} held out"
+        """How many classes or labels and images there are."""
+        count, held_out = len(self.model.spec.categories), len(self.held_out)
+        what = "classes" if self.model.outputs == "softmax" else "labels"
+        return f"{count} {what}, {self.count - held_out} images to train on, {held_out} held out"
 
     @property
     def phases(self) -> list[tuple[str, list[int]]]:
@@ -99,6 +102,8 @@ def finetune(
     model: Model,
     folder: str | os.PathLike[str],
     *,
+    multi_label: str | os.PathLike[str] | None = None,
+    outputs: OutputKind | None = None,
     epochs: int = 50,
     all_layers: bool = False,
     batch: int = 16,
@@ -110,6 +115,10 @@ def finetune(
 ) -> FineTuned:
     """The model with a classifier for the classes of a folder, which has a folder of images for each.
 
+    With `multi_label`, a table (.csv) as `jaxplain.models.read_labels` reads it, for labels that do not exclude each
+    other, of images that it names in the folder: accuracy is then the share of labels that are told right. `outputs` is
+    "softmax" of classes and "sigmoid" of labels; sigmoid of classes takes each for a label.
+
     The classifier is trained for at most `epochs` epochs on batches of `batch` images, and with `all_layers` everything
     after it, at a hundredth of the learning `rate`; each phase ends after `patience` epochs without a smaller loss on
     the share `validation` of the images that is held out. All randomness is that of `seed`. ValueError as
@@ -119,13 +128,15 @@ def finetune(
     """
     recipe = models.checked_recipe(Recipe(validation, epochs, batch, rate, patience, all_layers))
     folder = Path(folder)
-    examples = models.read_folder(folder, model.spec, track)
+    _check_outputs(outputs, multi_label)
+    examples = _examples(folder, multi_label, outputs, model.spec, track)
     tuned = models.finetune(model, examples, recipe, key=jax.random.key(seed), track=track)
     held_out = tuple(str(examples.files[row].relative_to(folder)) for row in tuned.held_out)
     record = {
         "model": model.spec.name,
         "started_from": model.weights._asdict(),
         "categories": list(examples.categories),
+        "outputs": tuned.model.outputs,
         "recipe": recipe._asdict(),
         "images": len(examples.labels),
         "held_out": list(held_out),
@@ -134,6 +145,23 @@ def finetune(
         "seed": seed,
     }
     return FineTuned(tuned, held_out, len(examples.labels), record)
+
+
+def _check_outputs(outputs, multi_label):
+    if outputs is not None and output_kind(outputs, 2) == "scores":
+        raise ValueError("outputs is 'scores', but finetune trains classes or labels: give softmax or sigmoid.")
+    if multi_label is not None and outputs == "softmax":
+        raise ValueError("Labels do not exclude each other, as softmax's classes do: leave outputs or the table out.")
+
+
+def _examples(folder, multi_label, outputs, spec, track):
+    """The images of a folder with their classes or labels."""
+    if multi_label is not None:
+        return models.read_labels(multi_label, folder, spec, track)
+    examples = models.read_folder(folder, spec, track)
+    if outputs != "sigmoid":
+        return examples
+    return examples._replace(labels=np.eye(len(examples.categories), dtype=int)[examples.labels])
 
 
 def _scores(epoch):

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxplain._types import Rule, Test
-from jaxplain.models import Failed, Model, Track, find_class, normalised, untracked
+from jaxplain.models import Failed, Model, Track, find_target, normalised, untracked
 from jaxplain.stats import interval
-from jaxplain.target import one_hot
 from jaxplain.transform import batched
 from jaxplain.workflows._concept_rows import ConceptRow, bars, caption, corrected, examples, row, title, writers
 from jaxplain.workflows._concepts import (
@@ -23,6 +22,7 @@ from jaxplain.workflows._concepts import (
     Provenance,
     attributed,
     attribution,
+    check_either_way,
     checked,
     class_name,
     stacked,
@@ -30,6 +30,7 @@ from jaxplain.workflows._concepts import (
 from jaxplain.workflows._images import Reading, image_name, images_in, read_batches
 from jaxplain.workflows._result import Result, Table
 from jaxplain.workflows._running import computed
+from jaxplain.workflows._targets import covectors
 
 BATCH = 4  # images at a time
 
@@ -119,13 +120,15 @@ def global_concepts(
         global_concepts(model, "photos/walls", ["dots.concept", "checks.concept"], "stone wall")
     """
     provenance = checked(model, concepts, steps, rule, test)
-    k = find_class(target, model.spec.categories)
+    asked = find_target(target, model.spec.categories)
+    check_either_way(model, [asked])
+    k = asked.index
     reading = Reading(failed, track)
-    files, predicted, attributions = _explained(model, provenance, images_in(images), k, reading)
+    files, predicted, attributions = _explained(model, provenance, images_in(images), asked, reading)
     numbers = attributed(provenance, attributions)
     return GlobalConcepts(
         target=k,
-        category=class_name(model, k),
+        category=class_name(model, asked),
         folder=os.fspath(images) if isinstance(images, str | os.PathLike) else None,
         images=tuple(Path(image_name(file)).name for file in files),
         predicted=predicted,
@@ -135,11 +138,11 @@ def global_concepts(
     )
 
 
-def _explained(model, provenance, images, k, reading):
+def _explained(model, provenance, images, asked, reading):
     """The images that can be read, their predicted classes (N,), and {layer: Attribution of (N, k + m)}."""
     _, concepts = stacked(provenance)
     (classes,) = jax.eval_shape(model.net, model.spec.image).shape
-    target, files, parts = one_hot(k, classes), [], []
+    (target,), files, parts = covectors([asked], classes), [], []
     for batch in read_batches(images, model.spec, BATCH, reading, "explaining"):
         inputs = model.net, model.normalise, batch.levels, target, concepts
         found = computed(functools.partial(_attributions, integral=provenance.integral), *inputs)

@@ -1,8 +1,8 @@
 """The measures of `evaluate` by name: those of jaxplain.metrics, with the conventions of the workflow.
 
-What removes or shows pixels works on pixels (S, S, 3) in [0, 1], and takes the softmax probability of the target. What
-explains again works as `explain` does: on normalised images and logits, with the method's map as it comes. A method
-that is about a reference has the cosine similarity to it in place of both.
+What removes or shows pixels works on pixels (S, S, 3) in [0, 1], and takes the probability of the target, or its score
+where outputs are scores. What explains again works as `explain` does: on normalised images and logits, with the
+method's map as it comes. A method that is about a reference has the cosine similarity to it in place of both.
 """
 
 import functools
@@ -17,15 +17,18 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain import metrics
+from jaxplain._types import OutputKind
+from jaxplain.models import probability
 from jaxplain.net import Net, before, embedding, then
 from jaxplain.postprocess import over_channels, positive, upsample
 from jaxplain.similarity import cosine
+from jaxplain.target import score
 from jaxplain.workflows._methods import Bound, supplied
 from jaxplain.workflows._running import computed
 
 
 class Case(NamedTuple):
-    """One image: the net of the normalised x, class probabilities `classes` of pixels, and what is asked of them.
+    """One image: the net of the normalised x, what is asked of it, and `classes`, whose largest output is the class.
 
     `subject` is what an explainer gets in the third place, a covector or a reference. What is measured is the product
     of `target` and the outputs of `scored`, of x, or of `seen`, of pixels. Deleted pixels become `deleted`, and
@@ -75,6 +78,44 @@ class Score(NamedTuple):
     value: float
     steps: tuple[float | str, ...] = ()
     curve: tuple[float, ...] = ()
+
+
+def about_class(case: Case, normalise: Partial, kind: OutputKind, target: ArrayLike) -> Case:
+    """The case of methods that explain a target (n,): its probability for pixels, or its score, and its score for x."""
+    target, pixels = jnp.asarray(target), before(case.net, normalise)
+    decided = then(pixels, Partial(_either_way, target)) if kind == "sigmoid" else pixels
+    return case._replace(
+        subject=target,
+        classes=decided,
+        scored=then(case.net, Partial(_score, target)),
+        seen=then(pixels, Partial(_SHOWN[kind], target)),
+        target=jnp.ones(1),
+    )
+
+
+def _score(target, outputs):
+    return score(outputs, target)[None]
+
+
+def _either_way(target, outputs):
+    """Two outputs: the larger is the first where labels say anything but the target."""
+    s = score(outputs, target)
+    return jnp.stack([-s, s])
+
+
+def _softmax(target, outputs):
+    return probability(outputs, target, "softmax")[None]
+
+
+def _sigmoid(target, outputs):
+    return probability(outputs, target, "sigmoid")[None]
+
+
+_SHOWN: dict[OutputKind, Callable[[Array, Array], Array]] = {
+    "softmax": _softmax,
+    "sigmoid": _sigmoid,
+    "scores": _score,
+}
 
 
 def about_reference(case: Case, normalise: Partial, layer: str, reference: ArrayLike) -> Case:
@@ -230,6 +271,12 @@ MEASURES: dict[str, Measure] = {
     ),
 }  # fmt: skip
 OF_BOXES = ("pointing_game", "energy_in_box")
+OF_CLASSES = ("allegiance", "allegiance_white")
+
+
+def in_words(text: str, kind: OutputKind) -> str:
+    """What a Measure says, of outputs that have probabilities or are scores."""
+    return text.replace("probability", "score").replace("logit", "score") if kind == "scores" else text
 
 
 def blurred(pixels: ArrayLike) -> Float[Array, "S S 3"]:

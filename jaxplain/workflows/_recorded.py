@@ -5,17 +5,22 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxplain._types import OutputKind
 from jaxplain.concepts import fingerprint
-from jaxplain.models import Model
+from jaxplain.models import Model, output_kind
 
 
 class Recorded(NamedTuple):
-    """What a record says of its run: the image, the model's name, what tells its weights, and explain's keywords."""
+    """What a record says of its run: the image, the model's name, what tells its weights, and explain's keywords.
+
+    `outputs` is what the outputs were taken for, None in records of older versions.
+    """
 
     image: str
     model: str
     weights: dict[str, Any]
     asked: dict[str, Any]
+    outputs: OutputKind | None = None
 
     def is_of(self, model: Model) -> bool:
         """Whether the model has the weights of the run."""
@@ -35,14 +40,15 @@ def recorded(path: str | os.PathLike[str]) -> Recorded:
     With the same weights and versions, explaining anew gives the same maps:
 
         run = recorded("out/coffee.json")
-        explain(load(run.model), run.image, **run.asked)
+        explain(load(run.model, outputs=run.outputs), run.image, **run.asked)
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"There is no file {path}, expected a record (.json) of `jaxplain explain`; check the path.")
     try:
         record = json.loads(path.read_bytes())
-        return Recorded(record["image"], record["model"], dict(record["weights"]), dict(record["asked"]))
+        outputs = None if record.get("outputs") is None else output_kind(record["outputs"], 2)
+        return Recorded(record["image"], record["model"], dict(record["weights"]), dict(record["asked"]), outputs)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is no record of `jaxplain explain`, or one of an older version; run it anew."
