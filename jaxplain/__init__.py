@@ -18,7 +18,7 @@ from types import ModuleType
 from jaxplain import metrics as metrics
 from jaxplain import similarity as similarity
 from jaxplain import stats as stats
-from jaxplain.adapt import from_linen, from_nnx
+from jaxplain.adapt import from_equinox, from_keras, from_linen, from_nnx, linen_layer, nnx_layer
 from jaxplain.concepts import fit_concept, fit_concepts
 from jaxplain.explain import (
     Attribution,
@@ -99,6 +99,8 @@ __all__ = [
     "figure",
     "fit_concept",
     "fit_concepts",
+    "from_equinox",
+    "from_keras",
     "from_linen",
     "from_nnx",
     "grad_cam",
@@ -113,8 +115,10 @@ __all__ = [
     "layer_cam",
     "layers",
     "lime",
+    "linen_layer",
     "negative",
     "negative_saliency",
+    "nnx_layer",
     "occlusion",
     "one_hot",
     "outlined",

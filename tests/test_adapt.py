@@ -1,6 +1,7 @@
 """Nets made of Flax modules: the module's own outputs, with a site at every submodule's output."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -278,13 +279,67 @@ class NNXPair(nnx.Module):
         return {"logits": x}
 
 
-def test_a_module_that_returns_no_array_raises():
+def second(out):
+    return out["logits"][0, 0]
+
+
+def test_of_several_outputs_one_is_chosen():
     module = LinenPair()
     net = jp.from_linen(module, module.init(jax.random.key(0), X[None]))
-    with pytest.raises(ValueError, match="returned a tuple, but one array is expected: wrap it in a module"):
-        net(X)
-    with pytest.raises(ValueError, match="returned a dict, but one array is expected: wrap it in a module"):
-        jp.from_nnx(NNXPair())(X)
+    with pytest.raises(ValueError, match=r"returned a tuple, .*out\[0\] \(4,\), out\[1\] \(6, 6, 3\), .*then\(net, "):
+        jp.gradient(net, X, TARGET)
+    net = jp.from_nnx(NNXPair())
+    with pytest.raises(
+        ValueError, match=r"returned a dict, .*out\['logits'\] \(6, 6, 3\), .*then\(net, lambda out: out"
+    ):
+        jp.gradient(net, X, TARGET)
+    expected = np.zeros_like(X)
+    expected[0, 0] = 1
+    assert_close(jp.gradient(jp.then(net, second), X, jnp.ones(3)), expected)
+
+
+class NNXSqueezed(nnx.Module):
+    def __call__(self, x):
+        return jnp.mean(x, axis=(0, 1, 2))
+
+
+def test_an_output_without_the_batch_axis_raises():
+    with pytest.raises(ValueError, match=r"returned shape \(3,\) for a batch of one image.*batched=False"):
+        jp.from_nnx(NNXSqueezed())(X)
+
+
+class NNXInputs(nnx.Module):
+    """An image, a map and a vector."""
+
+    def __call__(self, x, mask, ages, scale=1.0):
+        return scale * jnp.mean(x * mask, axis=(1, 2)) + ages
+
+
+class LinenInputs(linen.Module):
+    @linen.compact
+    def __call__(self, x, mask, ages, scale=1.0):
+        return scale * jnp.mean(x * mask, axis=(1, 2)) + ages
+
+
+@pytest.mark.parametrize(
+    "adapt",
+    [lambda **given: jp.from_nnx(NNXInputs(), **given), lambda **given: jp.from_linen(LinenInputs(), {}, **given)],
+    ids=["nnx", "linen"],
+)
+def test_arrays_among_the_options_are_inputs_beside_the_image(adapt):
+    traces = []
+
+    @jax.jit
+    def explain(net, x):
+        traces.append(1)
+        return net(x), jp.gradient(net, x, jp.one_hot(1, 3))
+
+    mask = np.random.default_rng(4).normal(size=(6, 6, 3)).astype(np.float32)
+    for ages in (np.arange(3.0, dtype=np.float32), np.ones(3, np.float32)):
+        outputs, gradient = explain(adapt(mask=mask, ages=ages, scale=2.0), X)
+        assert_close(outputs, 2 * (X * mask).mean((0, 1)) + ages)
+        assert_close(gradient, 2 * mask * np.eye(3, dtype=np.float32)[1] / 36)
+    assert len(traces) == 1
 
 
 @BOTH
@@ -514,20 +569,21 @@ class NNXTwice(nnx.Module):
 
 
 @pytest.mark.parametrize(
-    ("adapt", "make"),
-    [(made_of_linen, LinenTwice), (made_of_nnx, lambda: NNXTwice(False)), (made_of_nnx, lambda: NNXTwice(True))],
+    ("adapt", "make", "layer"),
+    [
+        (made_of_linen, LinenTwice, "conv"),
+        (made_of_nnx, lambda: NNXTwice(False), "conv"),
+        (made_of_nnx, lambda: NNXTwice(True), "again"),
+    ],
     ids=["linen", "nnx", "nnx alias"],
 )
-def test_a_submodule_called_twice_runs_and_raises_when_explained(adapt, make):
+def test_a_submodule_with_parameters_called_twice_raises_when_it_is_asked_for(adapt, make, layer):
     outputs, net = adapt(make())
     assert_close(net(X), outputs)
-    with pytest.raises(ValueError, match=r"the layer name '(conv|again)' twice"):
-        jp.grad_cam(net, X, TARGET, layer="conv")
-
-
-class Relu(linen.Module):
-    def __call__(self, x):
-        return linen.relu(x)
+    assert list(jp.layers(net, X)) == ["head"]
+    assert jp.saliency(net, X, TARGET).shape == (6, 6)
+    with pytest.raises(ValueError, match=f"the layer name {layer!r} twice"):
+        jp.grad_cam(net, X, TARGET, layer=layer)
 
 
 class WithFunctions(linen.Module):
@@ -535,17 +591,59 @@ class WithFunctions(linen.Module):
 
     @linen.compact
     def __call__(self, x):
-        a = linen.Conv(4, (3, 3), name="conv")(x)
-        a = Relu(name="relu")(a) if self.named else linen.relu(a)
-        return linen.Dense(5, name="head")(positions_mean(a))
+        relu = jp.linen_layer(linen.relu, name="relu") if self.named else linen.relu
+        return linen.Dense(5, name="head")(positions_mean(relu(-relu(linen.Conv(4, (3, 3), name="conv")(x)) + 1)))
 
 
-def test_a_function_is_invisible_and_a_named_module_of_it_is_not():
+class NNXFunctions(nnx.Module):
+    def __init__(self, named):
+        rngs = nnx.Rngs(0)
+        self.conv, self.head = nnx.Conv(3, 4, (3, 3), rngs=rngs), nnx.Linear(4, 5, rngs=rngs)
+        self.relu = jp.nnx_layer(nnx.relu) if named else nnx.relu
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.eval()
+
+    def __call__(self, x):
+        return self.head(positions_mean(self.drop(self.relu(-self.drop(self.relu(self.conv(x))) + 1))))
+
+
+@pytest.mark.parametrize(
+    ("adapt", "make", "names"),
+    [
+        (made_of_linen, WithFunctions, ["conv", "relu", "relu_1", "head"]),
+        (made_of_nnx, NNXFunctions, ["conv", "relu", "drop", "relu_1", "drop_1", "head"]),
+    ],
+    ids=["linen", "nnx"],
+)
+def test_functions_become_layers_and_repeated_ones_are_numbered(adapt, make, names):
+    """Of submodules without parameters, which also run twice in a network with ambiguous names."""
     assert "invisible" in (jaxplain.adapt.__doc__ or "")
-    plain, named = (made_of_linen(WithFunctions(named)) for named in (False, True))
-    assert list(jp.layers(plain[1], X)) == ["conv", "head"]
-    assert list(jp.layers(named[1], X)) == ["conv", "relu", "head"]
-    assert_close(jp.view(named[1], "relu", X)[0], np.maximum(jp.view(plain[1], "conv", X)[0], 0))
+    plain, named = (adapt(make(named)) for named in (False, True))
+    assert not [name for name in jp.layers(plain[1], X) if name.startswith("relu")]
+    assert list(jp.layers(named[1], X)) == names
+    assert_close(named[0], plain[0])
+    first = np.maximum(jp.view(plain[1], "conv", X)[0], 0)
+    assert_close(jp.view(named[1], "relu", X)[0], first)
+    activation, head = jp.view(named[1], "relu_1", X)
+    assert_close(activation, np.maximum(1 - first, 0))
+    assert_close(head(activation), named[0])
+    assert np.abs(head(activation + 1) - named[0]).max() > 1e-3
+
+
+class NNXVmapped(nnx.Module):
+    def __init__(self):
+        self.head = nnx.Linear(3, 5, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return positions_mean(jax.vmap(self.head)(x))
+
+
+def test_what_is_computed_inside_of_a_vmap_is_no_layer():
+    module = NNXVmapped()
+    net = jp.from_nnx(module)
+    assert jp.layers(net, X) == {}
+    assert_close(net(X), module(X[None])[0])
+    assert jp.saliency(net, X, TARGET).shape == (6, 6)
 
 
 # What runs as in training is refused: a frozen mask of dropout and the statistics of one image give wrong maps.
@@ -560,9 +658,10 @@ class NNXDrops(nnx.Module):
         self.drop, self.head = nnx.Dropout(rate, rngs=rngs), nnx.Linear(4, 5, rngs=rngs)
 
     def __call__(self, x, train=None):
-        given = {} if train is None else {"use_running_average": not train}
+        given: Any = {} if train is None else {"use_running_average": not train}
         a = self.norm(self.conv(x), **given)
-        a = self.drop(a, **({} if train is None else {"deterministic": not train}))
+        given = {} if train is None else {"deterministic": not train}
+        a = self.drop(a, **given)
         return self.head(positions_mean(a))
 
 
@@ -613,7 +712,7 @@ class LinenDrops(linen.Module):
 
     @linen.compact
     def __call__(self, x, train=True):
-        told = {"deterministic": not train} if self.told else {}
+        told: Any = {"deterministic": not train} if self.told else {}
         a = linen.BatchNorm(use_running_average=not train, name="norm")(linen.Conv(4, (3, 3), name="conv")(x))
         a = linen.Dropout(self.rate, name="drop")(a, **told)
         return linen.Dense(5, name="head")(positions_mean(a))

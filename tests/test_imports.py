@@ -10,13 +10,13 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"flax", "matplotlib", "skimage", "sklearn", "PIL", "orbax", "torch", "scipy"}
+HEAVY = {"flax", "matplotlib", "skimage", "sklearn", "PIL", "orbax", "torch", "scipy", "equinox", "keras"}
 
 # The rooms from the ground up, as CONTRIBUTING.md draws them: a room imports what stands before it.
 ROOMS = dict(re.findall(r"^(\S+) +(.+)$", (ROOT / "CONTRIBUTING.md").read_text().split("```")[1].strip(), re.MULTILINE))
 PURE = ROOMS and list(ROOMS)[: list(ROOMS).index("metrics") + 1]  # these import jax and numpy, and nothing else
 PURE_MAY = {"jax", "jaxtyping", "numpy"}
-ALSO = {"adapt": {"flax"}, "segment": {"skimage"}}
+ALSO = {"adapt": {"flax", "keras"}, "segment": {"skimage"}}
 # What may not be imported in spite of standing before.
 MUST_NOT = {
     "metrics": {"jaxplain.explain", "jaxplain.transform"},
@@ -24,7 +24,7 @@ MUST_NOT = {
     "models": {"jaxplain.explain", "jaxplain.transform", "jaxplain.render", "jaxplain.workflows"},
 }
 # Libraries that one room meets for all, inside its functions.
-ONLY = {"flax": {"adapt", "models"}, "matplotlib": {"render"}, "typer": {"cli"}, "rich": {"cli"}}
+ONLY = {"flax": {"adapt", "models"}, "keras": {"adapt"}, "matplotlib": {"render"}, "typer": {"cli"}, "rich": {"cli"}}
 
 
 class Import(NamedTuple):

@@ -1,7 +1,7 @@
 """Scores while pixels are removed or shown in the order of a map."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ from jaxplain.metrics._checks import check_size
 from jaxplain.net import run, with_fill
 from jaxplain.target import score as dot
 
-Score = Callable[[Array, Array], Array]
+Score = Callable[[Array, Any], Array]
 
 FRACTIONS = tuple(n / 20 for n in range(21))
 PUBLISHED_FRACTIONS = (0.0, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
