@@ -23,6 +23,12 @@ def quotient(a: ArrayLike, b: ArrayLike) -> Array:
     return jnp.where(b == 0, 0, jnp.asarray(a) / jnp.where(b == 0, 1, b))
 
 
+def at_least_float32(a: ArrayLike) -> Array:
+    """The array in float32, or in float64 if it is in that."""
+    a = jnp.asarray(a)
+    return a.astype(jnp.promote_types(a.dtype, jnp.float32))
+
+
 def ranks(heat: ArrayLike) -> Array:
     """Whether a map puts its pixels in an order, a scalar: not a constant one, up to rounding, nor one with NaN."""
     low, high = jnp.min(jnp.asarray(heat)), jnp.max(jnp.asarray(heat))

@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int32
 
 from jaxplain._loops import reused
-from jaxplain._numerics import contract
+from jaxplain._numerics import at_least_float32, contract
 
 _ROUNDING = 1e-3  # beyond [0, 1]
 # The nine cells whose centres a pixel may belong to; of equal distances the pixel's own cell is the least.
@@ -122,10 +122,10 @@ def segment_means(heat: ArrayLike, segments: ArrayLike, num_segments: int) -> Fl
 
     Raises ValueError for label maps of another size, and for labels that are known and not below num_segments.
     """
-    heat = jnp.asarray(heat, jnp.float32)
+    heat = at_least_float32(heat)
     labels = check_segments(segments, heat.shape, num_segments).ravel()
     sums = jax.ops.segment_sum(heat.ravel(), labels, num_segments)
-    counts = jax.ops.segment_sum(jnp.ones(heat.size, jnp.float32), labels, num_segments)
+    counts = jax.ops.segment_sum(jnp.ones(heat.size, heat.dtype), labels, num_segments)
     return sums / jnp.maximum(counts, 1)
 
 

@@ -36,7 +36,7 @@ def parameter(module: nn.Module, name: str, draw: Callable[..., Array], shape: t
     Linen alone would trace `draw` in every call, to compare shapes.
     """
     found = module.get_variable("params", name)
-    return found if np.shape(found) == shape else module.param(name, draw, shape)
+    return found if np.shape(found) == shape else module.param(name, draw, shape, jnp.float32)
 
 
 class Conv(nn.Module):

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -109,6 +110,25 @@ def refuses_what_is_no_image(explain, tiny, row):
             explain(net, wrong, targets[0])
 
 
+def double_precision(explain, tiny, row):
+    """A float64 net has float64 maps where JAX has 64 bits. Shapes and dtypes are known without computing."""
+    with jax.enable_x64(True):
+        net, X, targets = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, np.float64), case(tiny, row))
+        first = jax.ShapeDtypeStruct(X.shape[1:], X.dtype), jax.ShapeDtypeStruct(targets.shape[1:], targets.dtype)
+        assert jax.eval_shape(functools.partial(explain), net, *first).dtype == np.float64
+
+
+def strict_promotion(explain, tiny, row):
+    """Also where JAX is told to convert no dtype by itself."""
+    net, X, targets = case(tiny, row)
+    with jax.numpy_dtype_promotion("strict"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of segment_sum in JAX, about an int64 of its own
+        try:
+            jax.eval_shape(functools.partial(explain), net, X[0], targets[0])
+        except ValueError as error:
+            raise AssertionError(f"{row.name} mixes dtypes: {error}") from error
+
+
 PROPERTIES = {
     p.__name__: p
     for p in (
@@ -122,6 +142,8 @@ PROPERTIES = {
         sharded_equals_one_device,
         differentiable,
         refuses_what_is_no_image,
+        double_precision,
+        strict_promotion,
     )
 }
 FAILURES = (AssertionError, jax.errors.JAXTypeError, pytest.fail.Exception)
@@ -198,6 +220,8 @@ WRONG = {
     "sharded_equals_one_device": remembers,
     "differentiable": lambda net, x, t: jnp.sqrt(jnp.abs(x - x)),
     "refuses_what_is_no_image": lambda net, x, t: jnp.sum(x, -1),
+    "double_precision": lambda net, x, t: jp.saliency(net, x, t).astype(jnp.float32),
+    "strict_promotion": lambda net, x, t: jp.saliency(net, x, t) * jnp.arange(6)[None],
 }
 
 

@@ -17,11 +17,13 @@ from jaxplain.concepts._images import EXAMPLE_SIDE, Fitted
 from jaxplain.explain import Concept
 
 VERSION = 1
-LARGEST = 200_000_000  # bytes of a file
+LARGEST = 16_000_000  # bytes of a file; one with 20 null concepts at four layers of 2,048 channels has 1 million
+MOST = 16_384  # channels of a layer
+FAR = 1e15  # of a direction's numbers and of scales, whose squares overflow from 1e19 on
 
 
 def save(path: str | os.PathLike[str], fitted: Fitted) -> None:
-    """Writes the concept to a file, which appears when it is complete."""
+    """Writes the concept to a file, which appears when it is complete; ValueError for one too large to be read."""
     path = Path(path)
     record = fitted._asdict() | {
         "version": VERSION,
@@ -29,9 +31,12 @@ def save(path: str | os.PathLike[str], fitted: Fitted) -> None:
         "nulls": {layer: _packed(concept) for layer, concept in fitted.nulls.items()},
         "examples": _encoded(fitted.examples),
     }
+    text = json.dumps({"jaxplain concept": record})
+    if len(text) > LARGEST:
+        raise ValueError(f"The concept has {len(text):,} bytes, but at most {LARGEST:,} can be read: fit fewer nulls.")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(json.dumps({"jaxplain concept": record}), encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -43,7 +48,9 @@ def read(path: str | os.PathLike[str]) -> Fitted:
     if not path.is_file():
         raise ValueError(f"There is no file {path}; `jaxplain concept fit` writes one.")
     if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} is larger than any concept: check the path.")
+        raise ValueError(
+            f"{path} has {path.stat().st_size:,} bytes, but a concept has at most {LARGEST:,}: check the path."
+        )
     try:
         record = json.loads(path.read_bytes())["jaxplain concept"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -91,8 +98,12 @@ def _unpacked(packed, ndim):
     scales = {np.shape(scale) for scale in (concept.low, concept.high)}
     if len(shape) != ndim or not all(shape) or scales != {shape[:-1]}:
         raise ValueError(f"a direction has shape {shape}")
+    if shape[-1] > MOST:
+        raise ValueError(f"a direction has {shape[-1]} channels, and no layer has more than {MOST}")
     if not all(np.isfinite(array).all() for array in concept):
         raise ValueError("a direction or a scale is not finite")
+    if any(np.abs(array).max() > FAR for array in concept):
+        raise ValueError(f"a direction or a scale is beyond {FAR:g}")
     return concept
 
 

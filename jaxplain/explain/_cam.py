@@ -11,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain._loops import each, reused
-from jaxplain._numerics import contract, quotient
+from jaxplain._numerics import at_least_float32, contract, quotient
 from jaxplain._types import Net
 from jaxplain.net import run, taps, view
 from jaxplain.target import score
@@ -45,7 +46,7 @@ def cam(weigh: Weigh) -> Cam:
 
     def weighted(activation, gradient):
         check_map(activation)
-        activation, gradient = activation.astype(jnp.float32), gradient.astype(jnp.float32)
+        activation, gradient = at_least_float32(activation), at_least_float32(gradient)
         return jnp.sum(jnp.broadcast_to(weigh(activation, gradient), activation.shape) * activation, axis=-1)
 
     def explain(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str | tuple[str, ...]) -> Any:
@@ -139,7 +140,7 @@ def eigen_cam(net: Net, x: ArrayLike, target: ArrayLike, *, layer: str) -> Float
     del target
     activation, _ = view(net, layer, x)
     check_map(activation)
-    rows = activation.astype(jnp.float32).reshape(-1, activation.shape[-1])
+    rows = at_least_float32(activation).reshape(-1, activation.shape[-1])
     centred = rows - jnp.mean(rows, axis=0, keepdims=True)
     direction = jnp.linalg.svd(centred, full_matrices=False)[2][0]
     sign = jnp.where(jnp.sum(direction) < 0, -1.0, 1.0)
@@ -167,7 +168,7 @@ def score_cam(
     """
     activation, _ = view(net, layer, x)
     check_map(activation)
-    x, activation = jnp.asarray(x), activation.astype(jnp.float32)
+    x, activation = jnp.asarray(x), at_least_float32(activation)
     rows, columns = (_interpolation(n, m, align_corners) for n, m in zip(activation.shape, x.shape[:2], strict=False))
 
     def seen(channel):
@@ -198,9 +199,9 @@ def ablation_cam(
     def without(channel):
         return score(head(jnp.where((channels == channel)[None, None], 0, activation)), target)
 
-    whole = score(head(activation), target).astype(jnp.float32)
+    whole = at_least_float32(score(head(activation), target))
     drops = whole - each(without, channels, chunk)
-    return contract("hwc,c->hw", activation.astype(jnp.float32), quotient(drops, whole))
+    return contract("hwc,c->hw", at_least_float32(activation), quotient(drops, whole))
 
 
 def channel_map(net: Net, x: ArrayLike, weights: ArrayLike, *, layer: str) -> Float[Array, "h w"]:
@@ -213,11 +214,11 @@ def channel_map(net: Net, x: ArrayLike, weights: ArrayLike, *, layer: str) -> Fl
     weights = jnp.asarray(weights, jnp.float32)
     if weights.shape != activation.shape[2:]:
         raise ValueError(f"weights has shape {weights.shape}, but one a channel, {activation.shape[2:]}, is expected.")
-    return contract("hwc,c->hw", activation.astype(jnp.float32), weights)
+    return contract("hwc,c->hw", at_least_float32(activation), weights)
 
 
 def _interpolation(length, size, align_corners):
     """(size, length): the weights of linear interpolation from `length` to `size` values."""
-    half_pixel = jnp.clip((jnp.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
-    places = jnp.linspace(0, length - 1, size) if align_corners else half_pixel
-    return jnp.maximum(0, 1 - jnp.abs(places[:, None] - jnp.arange(length)[None]))
+    half_pixel = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+    places = np.linspace(0, length - 1, size) if align_corners else half_pixel
+    return jnp.asarray(np.maximum(0, 1 - np.abs(places[:, None] - np.arange(length))), jnp.float32)

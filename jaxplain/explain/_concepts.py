@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from jaxplain._checks import check_vector
 from jaxplain._loops import each, nodes, reused, weighted_sum
-from jaxplain._numerics import contract, quotient
+from jaxplain._numerics import at_least_float32, contract, quotient
 from jaxplain._types import Net, Rule
 from jaxplain.explain._cam import check_map
 from jaxplain.net import view
@@ -126,12 +126,12 @@ def concept_attribution(
         shape = jnp.shape(concepts.direction)
         raise ValueError(f"concepts has directions {shape}, but (k, C) is expected: use stack_concepts([concept]).")
     maps = _map(activation, concepts, layer)
-    attribution = activation.astype(jnp.float32) * _mean_gradient(head, activation, target, steps, rule, chunk)
+    attribution = at_least_float32(activation) * _mean_gradient(head, activation, target, steps, rule, chunk)
     nothing, everything = jax.vmap(lambda t: head(t * activation))(jnp.arange(2, dtype=activation.dtype))
     check_vector(nothing)
-    gains = (everything - nothing).astype(jnp.float32)
+    gains = at_least_float32(everything - nothing)
     share = _share(gains, target, attribution)
-    values = _through(concepts.direction, maps, activation.astype(jnp.float32), jax.nn.relu(attribution)) * share
+    values = _through(concepts.direction, maps, at_least_float32(activation), jax.nn.relu(attribution)) * share
     return Attribution(values, share, _error(jnp.sum(attribution), score(gains, target)))
 
 
@@ -209,7 +209,7 @@ def _map(activation, concept, layer):
     _check(activation, direction, layer)
     low, high = low[..., None, None], high[..., None, None]
     known = high > low
-    seen = response(activation.astype(jnp.float32), direction)
+    seen = response(at_least_float32(activation), direction)
     return jnp.where(known, jnp.clip((seen - low) / jnp.where(known, high - low, 1), 0, 1), 0)
 
 

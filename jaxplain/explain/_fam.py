@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain._loops import reused
-from jaxplain._numerics import contract
+from jaxplain._numerics import at_least_float32, contract
 from jaxplain._types import Net, Normalisation, Similarity
 from jaxplain.explain._cam import check_map
 from jaxplain.net import view
@@ -40,7 +40,7 @@ def fam(
     """
     activation, _ = view(net, layer, x)
     contributions = fam_contributions(activation, reference, split=similarity)
-    return contract("hwc,c->hw", activation.astype(jnp.float32), normalised(contributions, normalise))
+    return contract("hwc,c->hw", at_least_float32(activation), normalised(contributions, normalise))
 
 
 @reused
@@ -55,4 +55,4 @@ def fam_contributions(activation: ArrayLike, reference: ArrayLike, *, split: Sim
         split = SPLITS[split]
     activation = jnp.asarray(activation)
     check_map(activation)
-    return split(activation.astype(jnp.float32), jnp.asarray(reference, jnp.float32))
+    return split(at_least_float32(activation), jnp.asarray(reference, jnp.float32))

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxplain._loops import each, reused, weighted_sum
-from jaxplain._numerics import contract
+from jaxplain._numerics import at_least_float32, contract
 from jaxplain._types import Net
 from jaxplain.net import check_image, run, with_fill
 from jaxplain.segment import check_segments
@@ -127,7 +127,7 @@ def _lime(net, x, target, key, segments, num_segments, samples, fill, width, alp
     def seen(kept):
         return score(run(net, jnp.where(kept[segments][..., None], x, filled)), target)
 
-    scores = each(seen, kept, chunk).astype(jnp.float32)
+    scores = at_least_float32(each(seen, kept, chunk))
     distance = 1 - jnp.sqrt(jnp.mean(kept, axis=1))
     weights = jnp.exp(-(distance**2) / (2 * width**2))
     return _ridge(kept.astype(jnp.float32), scores, weights, alpha)[segments]

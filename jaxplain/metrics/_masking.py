@@ -23,7 +23,7 @@ def average_drop(net: Net, x: ArrayLike, target: ArrayLike, heat: ArrayLike) -> 
     Deep Convolutional Networks", 2017.
     """
     whole, seen = _whole_and_seen(net, x, target, heat)
-    return quotient(jnp.maximum(whole - seen, 0), jnp.maximum(whole, 0))
+    return jnp.where(jnp.isnan(seen), jnp.nan, quotient(jnp.maximum(whole - seen, 0), jnp.maximum(whole, 0)))
 
 
 def increase_in_confidence(net: Net, x: ArrayLike, target: ArrayLike, heat: ArrayLike) -> Float[Array, ""]:

@@ -90,6 +90,31 @@ def test_directions_are_checked(tmp_path, wrong):
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("direction", "says"),
+    [(np.full(7, 1e16, np.float32), "beyond 1e\\+15"), (np.ones(20_000, np.float32), "20000 channels, and no layer")],
+    ids=["length", "channels"],
+)
+def test_directions_of_absurd_size_are_refused(tmp_path, direction, says):
+    path = tmp_path / "dots.concept"
+    changed = FITTED.concepts["layer4"]._replace(direction=direction)
+    save(path, FITTED._replace(concepts=FITTED.concepts | {"layer4": changed}))
+    with pytest.raises(ValueError, match=says):
+        read(path)
+
+
+def test_a_file_that_is_too_large_is_not_opened_and_not_written(tmp_path):
+    """One of 180 MB took 4.6 GB; concepts have some 100 kB."""
+    path = tmp_path / "large.concept"
+    with path.open("wb") as file:
+        file.truncate(16_000_001)
+    with pytest.raises(ValueError, match="16,000,001 bytes, but a concept has at most 16,000,000"):
+        read(path)
+    nulls = FITTED.nulls["layer4"]._replace(direction=np.ones((900, 3500), np.float32))
+    with pytest.raises(ValueError, match="fit fewer nulls"):
+        save(path, FITTED._replace(nulls={"layer4": nulls}))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"a": 1}', "[" * 100_000, "\xff", '{"jaxplain concept": 3}'])
 def test_other_files_are_no_concepts(tmp_path, text):
     path = tmp_path / "other.json"
