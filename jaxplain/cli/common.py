@@ -1,25 +1,12 @@
-"""What the commands share: checks of the places for results before the work, and what is written and said after it."""
+"""What the commands share: what is said of weights, and what is written and said after the work."""
 
-import itertools
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxplain.cli.errors import report, say_notes, tell
 from jaxplain.cli.progress import bar, parts
 from jaxplain.cli.tables import show
-
-
-def check_out(out: Path) -> None:
-    """Whether the folder, or the nearest one above it, can be written to; nothing is left in either."""
-    from jaxplain.workflows import writing
-
-    with writing(out):
-        nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
 
 
 def load(name: str, weights: Any = None, *, outputs: Any = None) -> Any:
@@ -30,37 +17,6 @@ def load(name: str, weights: Any = None, *, outputs: Any = None) -> Any:
     if weights is not None and not Path(weights).is_dir():
         say_notes(model)
     return model
-
-
-def keep_photographs(images: Iterable[str], paths: Iterable[Path]) -> None:
-    """Refuses to write a figure, path.png, over one of the photographs."""
-    photographs = {os.path.realpath(image) for image in images}
-    for path in paths:
-        if os.path.realpath(f"{path}.png") in photographs:
-            raise ValueError(f"{path}.png is one of the images, and a figure would replace it; name another --out.")
-
-
-def stems(images: Sequence[str]) -> list[str]:
-    """A file name for each image, numbered where several would be the same on some file system."""
-    found: dict[str, str] = {}
-    for image in images:
-        stem = image.removeprefix("sample:") if image.startswith("sample:") else Path(image).stem
-        numbered = (f"{stem}~{number}" for number in itertools.count(2))
-        unused = next(name for name in itertools.chain([stem], numbered) if name.casefold() not in found)
-        found[unused.casefold()] = unused
-    return list(found.values())
-
-
-def places(images: Iterable[str], out: Path, ending: str = "", *, others: Iterable[str] = ()) -> dict[str, Path]:
-    """{image: path of its results}, each image once; ValueError where they cannot be written.
-
-    No figure may replace one of the photographs, of which `others` are not explained.
-    """
-    each = list(dict.fromkeys(images))
-    paths = {image: out / f"{stem}{ending}" for image, stem in zip(each, stems(each), strict=True)}
-    check_out(out)
-    keep_photographs([*each, *others], paths.values())
-    return paths
 
 
 def save(found: Any, path: Path, *, table: bool = True) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 from typer import Argument, Option, Typer
 
 from jaxplain import _types
-from jaxplain.cli.common import check_out, load, places, save, save_each
+from jaxplain.cli.common import load, save, save_each
 from jaxplain.cli.errors import say_left_out, tell
 from jaxplain.cli.options import Background, Images, Levels, ModelName, Out, Outputs, Skip, WeightsPath
 from jaxplain.cli.parsing import Command
@@ -66,7 +66,7 @@ def fit_command(
     path = Path(f"{name}{SUFFIX}") if out is None else out
     if path.is_dir():
         raise ValueError(f"{path} is a folder, but a file is expected: --out {path / name}{SUFFIX}.")
-    check_out(path.parent)
+    workflows.check_out(path.parent)
     loaded = load(model, weights).reading(background, levels)
     options: dict[str, Any] = {"layers": layer, "nulls": nulls, "seed": seed, "failed": say_left_out if skip else None}
     with bars() as track:
@@ -74,7 +74,7 @@ def fit_command(
     with workflows.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         save_concept(path, fitted)
-    _show_fitted(fitted)
+    show(*workflows.fitted_table(fitted))
     tell(f"{path} written")
 
 
@@ -99,14 +99,16 @@ def explain(
     class's evidence, between 0 and 1; * marks what is more than that of random concepts (p < 0.05 after Holm's
     correction for all numbers of the image).
     """
-    from jaxplain.workflows import explain_concepts
+    from jaxplain import workflows
 
     images, files = _apart(images, concepts)
     loaded, fitted = _read(files, model, weights, background, levels, outputs)
-    options: dict[str, Any] = {"targets": target, "steps": steps, "rule": rule, "test": test}
+    options: dict[str, Any] = {"concepts": fitted, "targets": target, "steps": steps, "rule": rule, "test": test}
     save_each(
-        places(images, out, "_concepts"),
-        lambda few, failed, watch: explain_concepts(loaded, few, fitted, **options, failed=failed, watch=watch),
+        workflows.result_paths(images, out, "_concepts"),
+        lambda few, failed, watch: workflows.explain_concepts(
+            loaded, few, fitted, **options, failed=failed, watch=watch
+        ),
     )
 
 
@@ -130,16 +132,16 @@ def global_command(
     Prints and writes the mean attribution, its deviation and an interval of two standard errors for each layer and
     concept (concepts_CLASS.png, .csv and .json).
     """
-    from jaxplain.workflows import global_concepts
+    from jaxplain import workflows
 
     folders, files = _apart(map(str, folder), concepts)
     if len(folders) != 1:
         raise ValueError(f"There are {len(folders)} folders, {', '.join(folders) or 'none'}, but one is expected.")
     loaded, fitted = _read(files, model, weights, background, levels)
-    check_out(out)
+    workflows.check_out(out)
     options: dict[str, Any] = {"steps": steps, "rule": rule, "test": test, "failed": say_left_out if skip else None}
     with bars() as track:
-        found = global_concepts(loaded, folders[0], fitted, target, **options, track=track)
+        found = workflows.global_concepts(loaded, folders[0], fitted, target, **options, track=track)
     save(found, out / f"concepts_{found.target}")
 
 
@@ -152,16 +154,5 @@ def _apart(given, concepts):
 
 def _read(files, name, weights, background, levels, outputs=None):
     """The model, by default that of the first concept, and the concepts."""
-
     fitted = [read(path) for path in dict.fromkeys(files)]
     return load(name or fitted[0].model, weights, outputs=outputs).reading(background, levels), fitted
-
-
-def _show_fitted(fitted):
-    def row(layer, concept):
-        low, high = float(concept.low), float(concept.high)
-        return layer, f"{low:.3g}", f"{high:.3g}", "yes" if high > low else "no: its maps are 0"
-
-    title = f"{fitted.name}: {fitted.images} images, {fitted.random} random ones  ·  {fitted.model}"
-    columns = "layer", "random images reach", "its images reach", "recognised"
-    show(title, columns, [row(*both) for both in fitted.concepts.items()])

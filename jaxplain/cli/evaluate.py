@@ -7,7 +7,7 @@ from typer import Option
 
 from jaxplain import _types
 from jaxplain.cli import options as shared
-from jaxplain.cli.common import check_out, keep_photographs, load, save
+from jaxplain.cli.common import load, save
 from jaxplain.cli.errors import report
 from jaxplain.cli.progress import in_turn
 from jaxplain.methods import METHODS
@@ -62,24 +62,14 @@ def evaluate(
     images, path = list(dict.fromkeys(images)), out / "evaluation"
     asked: dict[str, Any] = {
         "methods": method, "metrics": metric, "layer": layer, "target": target, "fill": fill, "reference": reference,
-        "box": None if box is None else _corners(box), "segmenter": segmenter, "num_segments": num_segments,
+        "box": None if box is None else workflows.parsed_box(box), "segmenter": segmenter, "num_segments": num_segments,
     }  # fmt: skip
     kind: dict[str, Any] = {"outputs": outputs}
     given = {name: value for name, value in asked.items() if value is not None}
-    check_out(out)
-    keep_photographs(images, [path])
+    workflows.check_out(out)
+    workflows.keep_photographs(images, [path])
     loaded = load(model, weights, **kind).reading(background, levels)
     found = workflows.evaluate(loaded, images, **given, track=in_turn)
     if found.images:
         save(found, path)
     report(found.failed, len(images), "evaluated")
-
-
-def _corners(box):
-    try:
-        left, top, right, bottom = map(float, box.split(","))
-    except ValueError as error:
-        raise ValueError(
-            f"--box is {box!r}, but four numbers LEFT,TOP,RIGHT,BOTTOM are expected, such as 10,20,110,95."
-        ) from error
-    return left, top, right, bottom

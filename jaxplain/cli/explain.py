@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from jaxplain.cli import options as shared
-from jaxplain.cli.common import load, places, save_each
+from jaxplain.cli.common import load, save_each
 from jaxplain.cli.tables import show
 from jaxplain.methods import METHODS
 
@@ -69,7 +69,7 @@ def explain(
         images, loaded, asked = _repeated(workflows.recorded(again), again, weights)
     if not images:
         raise ValueError("There is no IMAGE; name a file, or sample:chelsea; see `jaxplain explain --help`.")
-    paths = places(images, out, others=[reference] if reference else [])
+    paths = workflows.result_paths(images, out, others=[reference] if reference else [])
     explain = functools.partial(workflows.explain, loaded, **asked)
     printed = {"predicted": lambda _, found: show(*found.table())}
     save_each(paths, lambda few, failed, watch: explain(few, failed=failed, watch=watch, **printed), table=False)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from jaxplain.cli.common import check_out, load
+from jaxplain.cli.common import load
 from jaxplain.cli.errors import tell
 from jaxplain.cli.options import Background, Levels, ModelName
 from jaxplain.cli.progress import bars
@@ -57,7 +57,7 @@ def finetune(
     from jaxplain import workflows
 
     options: dict[str, Any] = {"epochs": epochs, "all_layers": all_layers, "batch": batch, "rate": rate}
-    _check(out, folder)
+    workflows.check_new_folder(out, apart_from=folder)
     start = load(model, weights).reading(background, levels)
     with bars() as track:
         options |= {"validation": validation, "patience": patience, "seed": seed, "track": track}
@@ -69,15 +69,3 @@ def finetune(
         f"{out} written, with learning_curve.png and history.json",
         f"Go on with: jaxplain explain IMAGE --model {model} --weights {shlex.quote(str(out))}",
     )
-
-
-def _check(out, folder):
-    """Whether the result can be written, before it is computed."""
-    from jaxplain.weights_convert import vacant
-    from jaxplain.workflows import writing
-
-    with writing(out):
-        vacant(out)
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{out} is inside {folder}, where it would be a class; name another folder with --out.")
-    check_out(out)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from jaxplain.cli.common import check_out, keep_photographs, load, save, stems
+from jaxplain.cli.common import load, save
 from jaxplain.cli.errors import say_left_out
 from jaxplain.cli.options import Background, Layer, Levels, ModelName, Out, Skip, WeightsPath
 from jaxplain.cli.progress import bars
@@ -39,12 +39,12 @@ def retrieve(
     """
     from jaxplain import workflows
 
-    path = out / f"{stems([query])[0]}_matches"
+    path = out / f"{workflows.file_stems([query])[0]}_matches"
     loaded = load(model, weights).reading(background, levels)
-    check_out(out)
+    workflows.check_out(out)
     options: dict[str, Any] = {"layer": layer, "similarity": similarity, "top": top, "explain": explain}
     options["failed"] = say_left_out if skip else None
     with bars() as track:
         found = workflows.retrieve(loaded, query, gallery, **options, track=track)
-    keep_photographs([query, *map(str, found.images)], [path])
+    workflows.keep_photographs([query, *map(str, found.images)], [path])
     save(found, path)

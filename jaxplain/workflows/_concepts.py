@@ -17,6 +17,7 @@ from jaxplain.net import layers as net_layers
 from jaxplain.transform import at_layers
 from jaxplain.workflows._images import Reading, read_levels, reading_of
 from jaxplain.workflows._layers import checked_layer
+from jaxplain.workflows._result import Table
 
 POINTS = 17  # of an integral's path at a time
 
@@ -92,6 +93,18 @@ def fit_concept(
     facts = reading_of(model.spec) | {"notes": some | others}
     known = {name: value for name, value in facts.items() if value}
     return fitted._replace(preprocessing=fitted.preprocessing | known)
+
+
+def fitted_table(fitted: Fitted) -> Table:
+    """How far a fitted concept's images and random ones reach at its layers, and whether these recognise it."""
+
+    def row(layer, concept):
+        low, high = float(concept.low), float(concept.high)
+        return layer, f"{low:.3g}", f"{high:.3g}", "yes" if high > low else "no: its maps are 0"
+
+    title = f"{fitted.name}: {fitted.images} images, {fitted.random} random ones  ·  {fitted.model}"
+    columns = "layer", "random images reach", "its images reach", "recognised"
+    return Table(title, columns, tuple(row(*both) for both in fitted.concepts.items()))
 
 
 def checked(

@@ -23,3 +23,14 @@ def _value(text):
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def parsed_box(given: str) -> tuple[float, float, float, float]:
+    """A box as it is written on a command line, LEFT,TOP,RIGHT,BOTTOM."""
+    try:
+        left, top, right, bottom = map(float, given.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--box is {given!r}, but four numbers LEFT,TOP,RIGHT,BOTTOM are expected, such as 10,20,110,95."
+        ) from error
+    return left, top, right, bottom

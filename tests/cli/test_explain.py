@@ -21,9 +21,9 @@ from PIL import Image
 from skimage.data import chelsea, coffee
 
 import jaxplain as jp
-from jaxplain.cli.common import stems as stems_of
 from jaxplain.models import available, load
 from jaxplain.weights_convert import convert, save
+from jaxplain.workflows import file_stems as stems_of
 
 TABBY, EGYPTIAN_CAT = 281, 285
 
