@@ -188,3 +188,57 @@ def check_rows(targets: Any) -> None:
             raise ValueError(
                 f"The last argument {told(target)}, but one covector a row, (K, n), is expected: use one_hot(ks, n)."
             )
+
+
+def checked_for(f: Callable[[Array], Array], outputs: Array) -> Array:
+    """The outputs; ValueError if they are one, of which f makes the same whatever it is: tried if f has no arrays."""
+    if jnp.shape(outputs) != (1,) or jax.tree.leaves(f):
+        return outputs
+    with jax.ensure_compile_time_eval():
+        low, *others = (jnp.asarray(f(jnp.full(1, value))) for value in (-1e4, 0.0, 1e4))
+        constant = all(bool(jnp.array_equal(low, other)) for other in others)
+    if constant:
+        raise ValueError(
+            "The net has one output, and what follows it is the same whatever that is, as the softmax of one number is "
+            "always 1: use jax.nn.sigmoid, or the output itself."
+        )
+    return outputs
+
+
+def several(outputs: Array) -> Array:
+    """The outputs; ValueError for one, which is always the largest."""
+    if outputs.shape == (1,):
+        raise ValueError(
+            "The net has one output, which is always the largest: give a net of two, such as it and its negative."
+        )
+    return outputs
+
+
+def as_rgb(pixels: ArrayLike) -> Any:
+    """The float image (H, W, 3); a grey one, (H, W) or (H, W, 1), has its channel repeated.
+
+    Raises ValueError for anything else, and for values beyond [0, 1] where they are known.
+    """
+    if not hasattr(pixels, "shape"):
+        raise ValueError(f"pixels is a {type(pixels).__name__}, but an array (H, W, 3) is expected: use model.pixels.")
+    shape, dtype = jnp.shape(pixels), jnp.result_type(pixels)
+    if shape[2:] not in ((), (1,), (3,)) or len(shape) < 2 or 0 in shape:
+        raise ValueError(
+            f"pixels has shape {shape}, but one image (H, W, 3), (H, W, 1) or (H, W) is expected, channels last: "
+            "use model.pixels."
+        )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"pixels is {dtype}, but floats in [0, 1] are expected: use model.pixels.")
+    if not isinstance(pixels, Tracer):
+        _check_range(float(np.min(pixels)), float(np.max(pixels)))
+    if shape[2:] == (3,):
+        return pixels
+    return jnp.broadcast_to(jnp.reshape(jnp.asarray(pixels), (*shape[:2], 1)), (*shape[:2], 3))
+
+
+def _check_range(low, high):
+    if not -1e-3 <= low <= high <= 1 + 1e-3:
+        raise ValueError(
+            f"pixels has values from {low:.3g} to {high:.3g}, but ones in [0, 1] are expected: divide levels by 255, "
+            "and give model.pixels, not model.prepare."
+        )

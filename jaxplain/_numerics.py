@@ -4,9 +4,6 @@ Accelerators round the factors of float32 products by default. That is a network
 which is an explanation: every such product goes through `contract`.
 """
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
@@ -46,27 +43,3 @@ def length(v: ArrayLike) -> Array:
     v = jnp.asarray(v)
     square = contract("...c,...c->...", v, v)[..., None]
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-
-
-def checked_for(f: Callable[[Array], Array], outputs: Array) -> Array:
-    """The outputs; ValueError if they are one, of which f makes the same whatever it is: tried if f has no arrays."""
-    if jnp.shape(outputs) != (1,) or jax.tree.leaves(f):
-        return outputs
-    with jax.ensure_compile_time_eval():
-        low, *others = (jnp.asarray(f(jnp.full(1, value))) for value in (-1e4, 0.0, 1e4))
-        constant = all(bool(jnp.array_equal(low, other)) for other in others)
-    if constant:
-        raise ValueError(
-            "The net has one output, and what follows it is the same whatever that is, as the softmax of one number is "
-            "always 1: use jax.nn.sigmoid, or the output itself."
-        )
-    return outputs
-
-
-def several(outputs: Array) -> Array:
-    """The outputs; ValueError for one, which is always the largest."""
-    if outputs.shape == (1,):
-        raise ValueError(
-            "The net has one output, which is always the largest: give a net of two, such as it and its negative."
-        )
-    return outputs

@@ -23,8 +23,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxplain._checks import check_image, check_layers, check_net, layer_names, takes_site
-from jaxplain._numerics import checked_for
+from jaxplain._checks import check_image, check_layers, check_net, checked_for, layer_names, takes_site
 from jaxplain._types import Net, Site
 from jaxplain.target import score
 

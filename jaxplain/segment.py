@@ -20,10 +20,10 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int32
 
+from jaxplain._checks import as_rgb
 from jaxplain._loops import reused
 from jaxplain._numerics import at_least_float32, contract
 
-_ROUNDING = 1e-3  # beyond [0, 1]
 # The nine cells whose centres a pixel may belong to; of equal distances the pixel's own cell is the least.
 _AROUND = ((0, 0), (-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 # Linear RGB to XYZ over that of white, and the cube roots of these to Lab; the numbers are scikit-image's.
@@ -68,36 +68,6 @@ def _cut(pixels: Array, compactness: Array, num_segments: int, iterations: int) 
     one = functools.partial(_slic, num_segments=num_segments, iterations=iterations)
     in_turn = jax.custom_batching.sequential_vmap(one)
     return cast(Array, lax.platform_dependent(pixels, compactness, cpu=in_turn, default=one))
-
-
-def as_rgb(pixels: ArrayLike) -> Any:
-    """The float image (H, W, 3); a grey one, (H, W) or (H, W, 1), has its channel repeated.
-
-    Raises ValueError for anything else, and for values beyond [0, 1] where they are known.
-    """
-    if not hasattr(pixels, "shape"):
-        raise ValueError(f"pixels is a {type(pixels).__name__}, but an array (H, W, 3) is expected: use model.pixels.")
-    shape, dtype = jnp.shape(pixels), jnp.result_type(pixels)
-    if shape[2:] not in ((), (1,), (3,)) or len(shape) < 2 or 0 in shape:
-        raise ValueError(
-            f"pixels has shape {shape}, but one image (H, W, 3), (H, W, 1) or (H, W) is expected, channels last: "
-            "use model.pixels."
-        )
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"pixels is {dtype}, but floats in [0, 1] are expected: use model.pixels.")
-    if not isinstance(pixels, Tracer):
-        _check_range(float(np.min(pixels)), float(np.max(pixels)))
-    if shape[2:] == (3,):
-        return pixels
-    return jnp.broadcast_to(jnp.reshape(jnp.asarray(pixels), (*shape[:2], 1)), (*shape[:2], 3))
-
-
-def _check_range(low, high):
-    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
-        raise ValueError(
-            f"pixels has values from {low:.3g} to {high:.3g}, but ones in [0, 1] are expected: divide levels by 255, "
-            "and give model.pixels, not model.prepare."
-        )
 
 
 def check_segments(segments: ArrayLike, size: Sequence[int], num_segments: int) -> Array:

@@ -8,8 +8,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from jaxplain._checks import several
 from jaxplain._loops import each, reused
-from jaxplain._numerics import if_ranked, several
+from jaxplain._numerics import if_ranked
 from jaxplain._types import Net
 from jaxplain.metrics._checks import check_size
 from jaxplain.net import run, with_fill
