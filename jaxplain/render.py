@@ -370,20 +370,20 @@ def _floats(photo: Any) -> np.ndarray:
     if isinstance(photo, str | os.PathLike) or getattr(photo, "mode", "RGB") not in ("RGB", "L"):
         what = getattr(photo, "mode", type(photo).__name__)
         raise ValueError(f"The photograph is {what}, but an array (H, W, 3) is expected: model.pixels makes one.")
-    photo = np.asarray(photo)
-    if photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (1,), (3,)):
+    array: np.ndarray = np.asarray(photo)
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)):
         raise ValueError(
-            f"The photograph has shape {photo.shape}, but (H, W, 3) is expected, or (H, W) or (H, W, 1) for grey: give "
+            f"The photograph has shape {array.shape}, but (H, W, 3) is expected, or (H, W) or (H, W, 1) for grey: give "
             "one image, channels last."
         )
-    floats = photo / 255 if photo.dtype == np.uint8 else photo
+    floats = array / 255 if array.dtype == np.uint8 else array
     low, high = floats.min(), floats.max()
     if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
         raise ValueError(
-            f"The photograph has {photo.dtype} values from {low:.3g} to {high:.3g}, but floats in [0, 1] or uint8 are "
+            f"The photograph has {array.dtype} values from {low:.3g} to {high:.3g}, but floats in [0, 1] or uint8 are "
             "expected: give model.pixels, not model.prepare, or divide levels by 255."
         )
-    return np.clip(np.broadcast_to(floats.reshape(*photo.shape[:2], -1), (*photo.shape[:2], 3)), 0.0, 1.0)
+    return np.clip(np.broadcast_to(floats.reshape(*array.shape[:2], -1), (*array.shape[:2], 3)), 0.0, 1.0)
 
 
 def _write(sheet: Any, path: Path) -> None:

@@ -44,7 +44,7 @@ def compiled():
     """How many programs were compiled so far."""
     found = []
 
-    def listen(event, duration, **facts):
+    def listen(event, duration_secs, **kwargs):
         if event == "/jax/core/compile/backend_compile_duration":
             found.append(event)
 

@@ -43,7 +43,7 @@ def test_what_has_no_channels_is_not_summed_over_its_width(shape):
 
 
 def test_unit_range_keeps_nan():
-    assert np.isnan(jp.unit_range(HEAT + np.float32([0, np.nan, 0]))).all()
+    assert np.isnan(jp.unit_range(HEAT + np.array([0, np.nan, 0], np.float32))).all()
 
 
 def test_unit_range():

@@ -4,6 +4,7 @@ import os
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -225,7 +226,8 @@ class Broken(os.PathLike):
 
 @pytest.mark.parametrize("error", [AttributeError("a"), RecursionError("b"), MemoryError("c"), KeyError("d")])
 def test_one_bad_image_never_stops_the_others(error):
-    images, failures = drawn(3), []
+    images: list[Any] = drawn(3)
+    failures = []
     images.insert(1, Broken(error))
     (batch,) = batches(images, SPEC, 4, failed=lambda image, found: failures.append((image, found)))
     assert (len(batch.images), failures) == (3, [(images[1], error)])
