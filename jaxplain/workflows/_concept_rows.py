@@ -92,6 +92,11 @@ def bars(title: str, rows: Sequence[ConceptRow], labels: Mapping[int, str], top:
     )
 
 
+def if_absent(shares: np.ndarray) -> str:
+    """What a panel's title adds where the classes' shares of the evidence are 0, and so all bars."""
+    return "" if np.any(shares > 0) else "\nno evidence for it: all bars are 0"
+
+
 def examples(provenance: Provenance) -> list[Panel]:
     """Images that the concepts were fitted to, a panel for each concept."""
     return [

@@ -19,6 +19,7 @@ from jaxplain.workflows._concept_rows import (
     caption,
     corrected,
     examples,
+    if_absent,
     recognised,
     row,
     title,
@@ -104,7 +105,7 @@ class ConceptExplanation(Result):
     def _bars(self, layer, top):
         labels = {k: f"{name} ({odds})" if odds else name for k, (name, odds) in self._named().items()}
         rows = [row for row in self.rows if row.layer == layer]
-        return bars(f"what counts for a class at {layer}", rows, labels, top)
+        return bars(f"what counts for a class at {layer}{if_absent(self.shares[layer])}", rows, labels, top)
 
     def _overlays(self, layer, seen):
         """The map of each concept, None for one that was not fitted at the layer."""

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxplain._types import Rule, Test
+from jaxplain._types import Note, Rule, Test
 from jaxplain.models import Failed, Levels, Model, Track, find_target, normalised, untracked
 from jaxplain.stats import interval
 from jaxplain.transform import batched
-from jaxplain.workflows._concept_rows import ConceptRow, bars, caption, corrected, examples, row, title, writers
+from jaxplain.workflows._concept_rows import (
+    ConceptRow,
+    bars,
+    caption,
+    corrected,
+    examples,
+    if_absent,
+    row,
+    title,
+    writers,
+)
 from jaxplain.workflows._concepts import (
     ByConcept,
     ConceptOrFile,
@@ -39,7 +50,8 @@ BATCH = 4  # images at a time
 class GlobalConcepts(Result):
     """Concepts of one class over N images: attributions `values` {layer: {concept: (N,)}}, and what they mean.
 
-    `nulls` {layer: {concept: (m, N)}} are the attributions of m random concepts, `predicted` (N,) the images' top
+    `nulls` {layer: {concept: (m, N)}} are the attributions of m random concepts, `shares` {layer: (N,)} what all of the
+    class's evidence is of the top class's, 0 where there is none. `predicted` (N,) the images' top
     classes, `errors` the largest completeness errors by layer. A row of `rows` has the mean attribution with its
     deviation, an interval of two standard errors, and its p values. `notes` are by an image's name what was chosen for
     it, where it leaves something open.
@@ -52,6 +64,7 @@ class GlobalConcepts(Result):
     predicted: np.ndarray
     values: ByConcept
     nulls: ByConcept
+    shares: Mapping[str, np.ndarray]
     errors: dict[str, float]
     rows: tuple[ConceptRow, ...]
     provenance: Provenance
@@ -82,7 +95,12 @@ class GlobalConcepts(Result):
         labels = {self.target: f"mean of {len(self.images)} images, ± 2 standard errors"}
 
         def panel(layer):
-            return bars(f"at {layer}", [row for row in self.rows if row.layer == layer], labels, top)
+            return bars(
+                f"at {layer}{if_absent(self.shares[layer])}",
+                [row for row in self.rows if row.layer == layer],
+                labels,
+                top,
+            )
 
         return [[panel(layer) for layer in self.values], examples(self.provenance)]
 
@@ -132,12 +150,17 @@ def global_concepts(
     reading = Reading(failed, track)
     files, notes, predicted, attributions = _explained(model, provenance, images_in(images), asked, reading)
     numbers = attributed(provenance, attributions)
+    shares = {layer: np.asarray(each.share) for layer, each in attributions.items()}
+    if not any(np.any(share > 0) for share in shares.values()):
+        what = f"No image has any evidence for {class_name(model, asked)!r}, so that all attributions are 0"
+        warnings.warn(f"{what}: give images of that class, or name the one that they are of.", Note, stacklevel=2)
     return GlobalConcepts(
         target=k,
         category=class_name(model, asked),
         folder=os.fspath(images) if isinstance(images, str | os.PathLike) else None,
         images=tuple(Path(image_name(file)).name for file in files),
         predicted=predicted,
+        shares=shares,
         rows=_rows(provenance, k, numbers.values, numbers.nulls),
         provenance=provenance,
         notes=notes,

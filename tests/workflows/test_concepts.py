@@ -224,7 +224,8 @@ def test_classes_without_names_are_numbered(model, red):
     nameless, given = model._replace(spec=SPEC), images(2, 0, 8)
     assert workflows.explain_concepts(nameless, given[0], red, targets=[3], steps=2).classes == {3: "3"}
     assert len(workflows.explain_concepts(nameless, given[0], red, steps=2).classes) == 3
-    assert workflows.global_concepts(nameless, given, red, 3, steps=2).category == "3"
+    with pytest.warns(Note, match="evidence for '3'"):
+        assert workflows.global_concepts(nameless, given, red, 3, steps=2).category == "3"
     with pytest.raises(ValueError, match="1000 outputs are numbered 0 to 999"):
         workflows.global_concepts(nameless, given, red, 1000, steps=2)
 
@@ -245,3 +246,14 @@ def test_what_cannot_be_explained(model, red):
     ):
         with pytest.raises(ValueError, match=says):
             wrong()
+
+
+def test_a_class_without_evidence_is_said_to_have_none(model, red):
+    """The class with the smallest output gains nothing over zero activations."""
+    worst = int(np.argmin(jax.vmap(model.net)(np.stack([model.prepare(image) for image in images(2, 0, 6)])).mean(0)))
+    with pytest.warns(Note, match=r"No image has any evidence for .*, so that all attributions are 0: give images of"):
+        found = workflows.global_concepts(model, images(2, 0, 6), [red], worst, steps=2)
+    assert {float(row.value) for row in found.rows} == {0.0}
+    assert all("no evidence for it: all bars are 0" in panel.title for panel in found._panels()[0])
+    one = workflows.explain_concepts(model, images(1, 0, 6)[0], [red], targets=worst, steps=2)
+    assert "no evidence for it" in one._panels()[1][0].title
