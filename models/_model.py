@@ -198,7 +198,7 @@ class Model(NamedTuple):
     def parameters(self) -> dict[str, Any]:
         """The net's parameters, a nested dict; ValueError if the net is not one as `load` makes it."""
         match getattr(self.net, "args", ()):
-            case ({"params": params},):
+            case ({"params": params}, inputs) if not inputs:
                 return params
             case _:
                 raise ValueError(self._no_parameters)
