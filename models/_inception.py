@@ -14,7 +14,7 @@ from flax import linen as nn
 from jax import Array
 
 from jaxplain.models._convolution import max_pool, mean_pool
-from jaxplain.models._layers import Conv, Dense, Dropout, GlobalMean, MaxPool, Padding
+from jaxplain.models._layers import Conv, Dense, Dropout, GlobalMean, MaxPool, Padding, check_side
 
 
 class BasicConv(nn.Module):
@@ -153,6 +153,7 @@ class Inception(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        check_side(x, 75, "inception_v3")
         x = _chain(
             x,
             BasicConv(32, 3, 2, name="Conv2d_1a_3x3"),

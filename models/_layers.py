@@ -39,6 +39,16 @@ def parameter(module: nn.Module, name: str, draw: Callable[..., Array], shape: t
     return found if np.shape(found) == shape else module.param(name, draw, shape, jnp.float32)
 
 
+def check_side(x: Array, smallest: int, network: str) -> None:
+    """Raises ValueError for images (B, H, W, C) of which pooling would leave nothing."""
+    if min(x.shape[1:3]) < smallest:
+        height, width = x.shape[1:3]
+        raise ValueError(
+            f"The image has {height} x {width} pixels, but {network} needs at least {smallest} in height and width: "
+            "enlarge it, as model.prepare does."
+        )
+
+
 class Conv(nn.Module):
     """Convolution with bias: (B, H, W, C) to (B, h, w, features). `groups` is 1, or C for a depthwise convolution.
 

@@ -6,7 +6,7 @@ Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Rec
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models._layers import AdaptiveMean, Chain, Conv, Dense, Dropout, MaxPool, Relu
+from jaxplain.models._layers import AdaptiveMean, Chain, Conv, Dense, Dropout, MaxPool, Relu, check_side
 
 _STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, and their channels
 
@@ -18,6 +18,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        check_side(x, 32, "vgg16")
         features = []
         for count, channels in _STAGES:
             features += [Conv(channels, 3, padding=1), Relu()] * count + [MaxPool(2, 2)]

@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from torch.nn import functional
 
 import jaxplain as jp
-from jaxplain.models import _inception, available, load
+from jaxplain.models import _inception, available, load, outline
 from jaxplain.models._convolution import convolve, depthwise, max_pool, mean_pool
 from jaxplain.models._inception import BasicConv
 from jaxplain.models._layers import AdaptiveMean, Conv, Dense, GlobalMean, MaxPool, Relu, clip
@@ -526,3 +526,17 @@ def test_a_precision_holds_where_the_network_is_traced(setting, expected):
     assert {
         precision for line in lines for precision in re.findall(r"precision (\w+)", line) or ["DEFAULT"]
     } == expected
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("inception_v3", 75), ("vgg16", 32), ("resnet50", 1)])
+def test_an_image_that_is_too_small_is_told_the_smallest_side(name, smallest):
+    """Nothing is computed, but the shapes."""
+    net = outline(name)
+
+    def outputs(height, width):
+        return jax.eval_shape(lambda net, x: net(x), net, jax.ShapeDtypeStruct((height, width, 3), jnp.float32))
+
+    assert outputs(smallest, smallest).shape == (1000,)
+    for size in ((smallest - 1, 224), (224, smallest - 1)) if smallest > 1 else ():
+        with pytest.raises(ValueError, match=f"has {size[0]} x {size[1]} pixels, but {name} needs at least {smallest}"):
+            outputs(*size)
