@@ -106,9 +106,7 @@ def explain(
     options: dict[str, Any] = {"concepts": fitted, "targets": target, "steps": steps, "rule": rule, "test": test}
     save_each(
         workflows.result_paths(images, out, "_concepts"),
-        lambda few, failed, watch: workflows.explain_concepts(
-            loaded, few, fitted, **options, failed=failed, watch=watch
-        ),
+        lambda few, failed, watch: workflows.explain_concepts(loaded, few, **options, failed=failed, watch=watch),
     )
 
 
