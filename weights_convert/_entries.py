@@ -63,7 +63,11 @@ def entries(
     prefix = "module." if all(key.startswith("module.") for key in tree) else ""
     named = {key.removeprefix(prefix): value for key, value in tree.items()}
     tensors = {key: value for key, value in named.items() if is_tensor(value)}
-    return Entries(tensors, {key: kind(value) for key, value in named.items() if key not in tensors}, notes)
+    others = {key: kind(value) for key, value in named.items() if key not in tensors}
+    if not tensors:
+        name, found = next(iter(others.items()))
+        raise BadFileError(f"{holds(found, name)}, expected a state dict: save the module's state_dict()")
+    return Entries(tensors, others, notes)
 
 
 def _chosen(tree, is_tensor, entry):

@@ -153,7 +153,7 @@ def test_record_says_what_was_done(evaluate, tiny, photos):
     result, record = evaluate(*photos[:2], method=["grad_cam", "saliency"], target=["espresso"])
     assert result.status == 0
     model = load("tiny", tiny)
-    assert (record["model"], record["weights"]) == ("tiny", model.weights._asdict())
+    assert (record["model"], record["weights"]) == ("tiny", json.loads(json.dumps(model.weights._asdict())))
     assert record["methods"] == {"grad_cam": {"layer": "relu"}, "saliency": {"layer": None}}
     assert {name: metric["better"] for name, metric in record["metrics"].items()} == {
         "deletion": "lower", "insertion": "higher",
