@@ -232,7 +232,8 @@ def as_rgb(pixels: ArrayLike) -> Any:
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"pixels is {dtype}, but floats in [0, 1] are expected: use model.pixels.")
     if not isinstance(pixels, Tracer):
-        _check_range(float(np.min(pixels)), float(np.max(pixels)))
+        known = np.asarray(pixels)
+        _check_range(float(known.min()), float(known.max()))
     if shape[2:] == (3,):
         return pixels
     return jnp.broadcast_to(jnp.reshape(jnp.asarray(pixels), (*shape[:2], 1)), (*shape[:2], 3))

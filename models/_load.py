@@ -238,7 +238,7 @@ def _check_record(record, folder, default):
     if record.get("outputs") not in (None, *get_args(OutputKind)):
         raise ValueError(f"{folder} has the outputs {record['outputs']!r:.60}, which cannot be; convert again.")
     if not all(_is_text(record.get(name) or "") for name in ("source", "sha256")):
-        raise ValueError(f"{folder} has a source or a sha256 that is no text; convert again.")
+        raise ValueError(f"{folder} has a source or a sha256 that is no text, or cannot be shown; convert again.")
     notes = record.get("notes", [])
     if not isinstance(notes, list) or not all(map(_is_text, notes)):
         raise ValueError(f"{folder} has notes that are no texts; convert again.")

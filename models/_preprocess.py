@@ -172,7 +172,7 @@ def normalise(mean: Channels, std: Channels, pixels: Any) -> Float[Array, "H W 3
             f"Got pixels of shape {pixels.shape} and dtype {pixels.dtype}, expected one image of shape (H, W, 3) with "
             "floats in [0, 1]; prepare images with model.pixels, and batches with jax.vmap."
         )
-    if not isinstance(given, Tracer) and (high := float(jnp.max(pixels))) > _BRIGHTEST:
+    if not isinstance(given, Tracer) and (high := float(np.max(np.asarray(given)))) > _BRIGHTEST:
         raise ValueError(
             f"Got pixels up to {high:g}, expected floats in [0, 1]; divide levels by 255, or give the image to "
             "model.prepare."

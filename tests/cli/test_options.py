@@ -45,7 +45,8 @@ def test_every_option_is_used_always_or_is_in_the_table(name):
 def test_an_option_of_one_value_is_given_once(run):
     for name, command in COMMANDS.items():
         for option in options(command):
-            twice = [option.opts[0], *([] if getattr(option, "is_flag", False) else ["1"])] * 2
+            values = [] if getattr(option, "is_flag", False) else ["1"] * option.nargs
+            twice = [option.opts[0], *values] * 2
             status, out, err = run(*name.split(), *twice)
             assert (status, out) == (2, "")
             assert ("is given 2 times, but expected once" in err) != option.multiple, err

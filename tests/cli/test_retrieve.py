@@ -34,7 +34,8 @@ def place(tiny, monkeypatch):
 
 
 def retrieve(run, *options, query="query.png"):
-    return run("retrieve", query, "--gallery", "gallery", "--model", "tiny", "--weights", "tiny", *options)
+    gallery = () if "--gallery" in options else ("--gallery", "gallery")
+    return run("retrieve", query, *gallery, "--model", "tiny", "--weights", "tiny", *options)
 
 
 def similarity(name, q, r):
