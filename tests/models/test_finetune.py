@@ -64,7 +64,7 @@ def tuned(model, examples):
 
 
 def parameters(model):
-    (variables,) = model.net.args
+    variables, _ = model.net.args
     return variables["params"]
 
 

@@ -503,7 +503,7 @@ def test_networks_are_those_of_the_general_forms(name, monkeypatch):
     ours = with_sites(net, x, target, {})
     monkeypatch.setattr(_inception, "max_pool", windowed_max)
     monkeypatch.setattr(_inception, "mean_pool", windowed_mean)
-    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), *net.args)  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
+    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), net.args[0])  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
     assert str(jax.make_jaxpr(plain)(x)).count("conv_general_dilated[") == convolutions(net)
     assert_close(with_sites(plain, x, target, ours[1]), ours, 1e-4)
 

@@ -40,7 +40,7 @@ def few_classes(params):
 
 
 def parameters(model):
-    (variables,) = model.net.args
+    variables, _ = model.net.args
     return variables["params"]
 
 
@@ -227,7 +227,7 @@ def test_an_outline_has_the_layers_and_no_weights():
     assert found["layer4"].shape == (2, 3, 2048)
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(net))
     shapes = jax.tree.map(jnp.shape, parameters(load(LITE)))
-    (variables,) = outline(LITE).args
+    variables, _ = outline(LITE).args
     assert jax.tree.map(lambda s: s.shape, variables["params"]) == shapes
 
 
