@@ -1,6 +1,7 @@
 """What workflows return: frozen values that show and save themselves."""
 
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,9 +81,10 @@ class Result:
 
 
 def wrapped(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-    """The rows of panels with what is beyond the widest figure below, in rows of their own."""
-    starts = range(0, max(map(len, rows), default=0), WIDEST)
-    parts = (row[start : start + WIDEST] for start in starts for row in rows)
+    """The rows of panels, of which no figure is wider than WIDEST: the columns beyond are in rows below, evenly."""
+    columns = max(map(len, rows), default=0)
+    width = math.ceil(columns / math.ceil(columns / WIDEST)) if columns else 1
+    parts = (row[start : start + width] for start in range(0, columns, width) for row in rows)
     return [part for part in parts if any(panel is not None for panel in part)]
 
 

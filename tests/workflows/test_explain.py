@@ -55,10 +55,10 @@ def test_figures_have_maps_of_no_class_once_and_four_panels_a_row(model):
     titles = [[panel and panel.title.split("\n") for panel in row] for row in wrapped(answer._panels())]
     named = [[title and title[0] for title in row] for row in titles]
     assert named == [
-        ["photograph, and the part", "grad_cam at relu", "eigen_cam at relu", "rise"],
-        ["probabilities", "grad_cam at relu", None, "rise"],
-        ["saliency", "random"],
-        ["saliency", None],
+        ["photograph, and the part", "grad_cam at relu", "eigen_cam at relu"],
+        ["probabilities", "grad_cam at relu", None],
+        ["rise", "saliency", "random"],
+        ["rise", "saliency", None],
     ]
     assert titles[0][2][1] == "whatever the class"
     scales = {panel.title.split(" ")[0].split("\n")[0]: panel.scale for panel in answer._panels()[0][1:]}
