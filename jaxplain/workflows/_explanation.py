@@ -159,7 +159,7 @@ class Explanation(Result):
             return f"similarity to the reference: {self.similarities[layer][0]:.3f}"
         p = self.prediction(self.classes[i])
         against = "" if self.against is None else f"\nrather than {self.model.spec.categories[self.against]}"
-        return f"{p.category}{against}: score {self.score(p.index):.2f} (p = {p.probability:.2g})"
+        return f"{p.category}{against}: score {self.score(p.index):.2f}, probability {p.probability:.2g}"
 
     def _kept(self, heat, seen):
         """The segments, and those with the largest means."""
