@@ -17,7 +17,6 @@ from jaxplain.workflows._measures import MEASURES, Score
 from jaxplain.workflows._result import Result, Table
 
 _DRAWS = 2000  # of the bootstrap
-_ABREAST = 3  # panels in a row of the figure
 _COLUMNS = ("image", "target", "class", "method", "metric", "value")
 
 
@@ -112,8 +111,7 @@ class Evaluation(Result):
         """Rows of panels, one for each metric that is a curve; of the others the means, where no metric is."""
         curves = [metric for metric in self.setting.metrics if MEASURES[metric].axes]
         draw = self._curves if curves else self._bars
-        panels = [draw(metric) for metric in curves or self.setting.metrics] if self.summaries else []
-        return [panels[start : start + _ABREAST] for start in range(0, len(panels), _ABREAST)]
+        return [[draw(metric) for metric in curves or self.setting.metrics]] if self.summaries else []
 
     def _bars(self, metric: str) -> Bars:
         means = {method: float(row[metric].mean[0]) for method, row in self.summaries.items()}

@@ -77,7 +77,7 @@ class ConceptExplanation(Result):
     def table(self) -> Table:
         """The attributions: a row for each layer and concept, a column for each class."""
         classes = zip(self.classes.values(), self.probabilities, strict=True)
-        columns = "layer", "concept", *(f"{name}\np = {probability:.2g}" for name, probability in classes)
+        columns = "layer", "concept", *(f"{name}\nprobability {probability:.2g}" for name, probability in classes)
         cells: dict[tuple[str, str], list[str]] = {}
         for one in self.rows:
             cells.setdefault((one.layer, one.label), []).append(one.marked)
@@ -95,7 +95,7 @@ class ConceptExplanation(Result):
 
     def _bars(self, layer, top):
         named = zip(self.classes.items(), self.probabilities, strict=True)
-        labels = {k: f"{name} (p = {p:.2g})" for (k, name), p in named}
+        labels = {k: f"{name} (probability {p:.2g})" for (k, name), p in named}
         rows = [row for row in self.rows if row.layer == layer]
         return bars(f"what counts for a class at {layer}", rows, labels, top)
 
