@@ -37,7 +37,7 @@ from harness import machine, reuse_memory
 import jaxplain as jp
 from jaxplain.models import Conv, GlobalMean, Relu, load, train
 from jaxplain.net import Net
-from jaxplain.render import Panel
+from jaxplain.render import Panel, scale_of
 from jaxplain.stats import bootstrap_interval
 
 METHODS = ("FAM", "Grad-CAM", "split over places", "RISE", "uniform")
@@ -290,7 +290,9 @@ def measured(use: Use, samples: int) -> tuple[dict[str, np.ndarray], list[Panel]
         if not panels:
             first = Panel(f"{use.name}: query,\nframed what is similar", case.query, box=_drawn(case.box))
             panels = [first, Panel("compared with", case.other)]
-            panels += [Panel(name, case.query, heats[name]) for name in METHODS[:-1]]
+            for name in METHODS[:-1]:
+                scale = scale_of(heats[name], signed=False, relative=name == "RISE")
+                panels.append(Panel(name, case.query, heats[name], scale=scale))
     return {name: np.array(rows) for name, rows in numbers.items()}, panels
 
 

@@ -20,7 +20,6 @@ from jaxplain.workflows._result import Result, Table
 
 _DRAWS = 2000  # of the bootstrap
 _ENOUGH = 10  # images, for an interval that covers the mean about as often as it says
-_ABREAST = 3  # panels in a row of the figure
 _OF_LABELS = "area, up to 0.9 of the pixels, under whether the target stays as probable as not while they are filled"
 _COLUMNS = ("image", "target", "class", "method", "metric", "value", "left out")
 
@@ -143,8 +142,7 @@ class Evaluation(Result):
         curves = [metric for metric in self.setting.metrics if MEASURES[metric].axes]
         draw = self._curves if curves else self._bars
         measured = [m for m in curves or self.setting.metrics if any(row[m].count for row in self.summaries.values())]
-        panels = [draw(metric) for metric in measured]
-        return [panels[start : start + _ABREAST] for start in range(0, len(panels), _ABREAST)]
+        return [[draw(metric) for metric in measured]] if measured else []
 
     def _bars(self, metric: str) -> Bars:
         means = {method: float(row[metric].mean[0]) for method, row in self.summaries.items() if row[metric].count}

@@ -16,7 +16,7 @@ from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import check_name
 from jaxplain.models import Failed, Levels, Model, Notes, Track, Weights, normalised, notes_of, read_image, untracked
 from jaxplain.net import embedding, view
-from jaxplain.render import Panel
+from jaxplain.render import Panel, scale_of
 from jaxplain.similarity import POOLED
 from jaxplain.similarity import normalised as channel_weights
 from jaxplain.workflows._files import Writer, csv_writer, file_name, json_writer
@@ -85,11 +85,11 @@ class Retrieval(Result):
         """The query and its matches in a row; with maps, each match below the query as it is seen for that match."""
         ranked = [*enumerate(self.matches, 1)]
         titles = [f"{rank}: {file_name(image_name(m.image))}\n{m.similarity:.3g}" for rank, m in ranked]
-        below = [Panel(title, m.picture, m.on_match) for title, m in zip(titles, self.matches, strict=True)]
+        below = [_shown(title, m.picture, m.on_match) for title, m in zip(titles, self.matches, strict=True)]
         first = Panel(f"query: {file_name(image_name(self.query))}", self.picture)
         if self.matches[0].on_query is None:
             return [[first, *below]]
-        above = [Panel(f"in common with {rank}", self.picture, match.on_query) for rank, match in ranked]
+        above = [_shown(f"in common with {rank}", self.picture, match.on_query) for rank, match in ranked]
         return [[first, *above], [None, *below]]
 
     def _writers(self) -> dict[str, Writer]:
@@ -215,3 +215,8 @@ def _match(model, image, similarity, in_common):
 def _picture(model, photo):
     """What the network sees of a photograph, in the detail that the photograph has."""
     return np.asarray(photo.resize((_SIDE, _SIDE), box=model.placement(photo)))
+
+
+def _shown(title, picture, heat):
+    """A picture under a map of what is in common, which is not signed, if there is one."""
+    return Panel(title, picture, heat, scale=None if heat is None else scale_of(heat, signed=False))

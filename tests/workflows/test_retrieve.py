@@ -33,6 +33,8 @@ def test_any_images_are_ranked(model, photos):
     assert (np.diff(found.similarities) <= 0).all()
     assert found.matches[1].on_query.shape == found.matches[1].on_match.shape == (16, 16)  # pyright: ignore[reportOptionalMemberAccess] explained on request
     assert [len(row) for row in found._panels()] == [3, 3]
+    scales = [panel.scale for row in found._panels() for panel in row[1:]]
+    assert all(low == 0 < high for low, high in scales)  # unsigned, as fam's maps are in `explain`
     assert found.table().columns == ("rank", "image", "cosine")
     assert found.table().rows[1] == ("2", "image", f"{found.similarities[1]:.4g}")
     assert repr(found).startswith("Retrieval(image among 4 images: image ")
