@@ -39,6 +39,7 @@ def fam(
         over_classes(fam)(net, x, prototypes, layer="layer4", similarity="squared_euclidean")     # (n, h, w)
     """
     activation, _ = view(net, layer, x)
+    check_map(activation)
     contributions = fam_contributions(activation, reference, split=similarity)
     return contract("hwc,c->hw", at_least_float32(activation), normalised(contributions, normalise))
 
@@ -54,5 +55,4 @@ def fam_contributions(activation: ArrayLike, reference: ArrayLike, *, split: Sim
             raise ValueError(f"The similarity is {split!r}, but one of {', '.join(SPLITS)} is expected, or a split.")
         split = SPLITS[split]
     activation = jnp.asarray(activation)
-    check_map(activation)
     return split(at_least_float32(activation), jnp.asarray(reference, jnp.float32))

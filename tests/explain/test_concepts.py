@@ -355,7 +355,7 @@ def test_concepts_of_elsewhere_are_refused():
         jp.concept_map(net, X, layer="act", concept=wide)
     with pytest.raises(ValueError, match="it was fitted at another layer"):
         jp.tcav_score(net, X[None], CLASSES[0], layer="act", directions=wide.direction)
-    with pytest.raises(ValueError, match=r"'dense' has an activation \(5,\), but a concept needs \(h, w, C\)"):
+    with pytest.raises(ValueError, match=r"activation has shape \(5,\), but a map needs \(h, w, C\)"):
         jp.concept_map(net, X, layer="dense", concept=concepts)
     with pytest.raises(ValueError, match=r"directions \(4,\), but \(k, C\) is expected: use stack_concepts"):
         jp.concept_attribution(net, X, CLASSES[0], layer="act", concepts=jax.tree.map(lambda a: a[0], concepts))

@@ -455,14 +455,17 @@ def test_the_other_modules():
     assert_close(GlobalMean().apply({}, x), np.asarray(x).mean((1, 2), keepdims=True))
 
 
-class InGeneralForms(NamedTuple):
+class InGeneralForms(nn.Module):
     """A network whose convolutions, those of single pixels too, and poolings are XLA's own."""
 
     module: nn.Module
 
-    def apply(self, variables, x):
+    def setup(self):
+        nn.share_scope(self, self.module)
+
+    def __call__(self, x):
         with nn.intercept_methods(in_general_form):
-            return self.module.apply(variables, x)
+            return self.module(x)
 
 
 def in_general_form(call, args, kwargs, context):
@@ -503,7 +506,8 @@ def test_networks_are_those_of_the_general_forms(name, monkeypatch):
     ours = with_sites(net, x, target, {})
     monkeypatch.setattr(_inception, "max_pool", windowed_max)
     monkeypatch.setattr(_inception, "mean_pool", windowed_mean)
-    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), net.args[0])  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
+    variables, _ = net.args  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
+    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), variables)
     assert str(jax.make_jaxpr(plain)(x)).count("conv_general_dilated[") == convolutions(net)
     assert_close(with_sites(plain, x, target, ours[1]), ours, 1e-4)
 

@@ -57,7 +57,7 @@ def one(scale, x, site=jp.untouched):
 @pytest.mark.parametrize("f", [jax.nn.softmax, lambda z: 1 * jax.nn.softmax(z), jax.nn.log_softmax])
 def test_the_softmax_of_one_output_is_refused(f):
     """In every measure and explainer, with jit too: all of them call the net."""
-    net, x, target, heat = jp.then(Partial(one, jnp.float32(1)), f), jnp.ones((4, 4, 3)), jnp.ones(1), jnp.ones((4, 4))
+    net, x, target, heat = jp.then(Partial(one, jnp.float32(1)), f), jnp.ones((4, 4, 3)), jnp.ones(1), jnp.eye(4)
     for measure in (jp.metrics.deletion, jp.metrics.insertion, jp.metrics.average_drop):
         with pytest.raises(ValueError, match=r"one output, and what follows it is the same.*use jax\.nn\.sigmoid"):
             measure(net, x, target, heat)

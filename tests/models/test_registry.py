@@ -50,7 +50,7 @@ def test_the_two_sets_of_resnet50_differ_in_their_resize():
     first, second = map(architecture("resnet50").spec_of, architecture("resnet50").published)
     assert (first.resize, second.resize) == (256, 232)
     assert second._replace(resize=256) == first
-    assert architecture("resnet50").spec == first
+    assert architecture("resnet50").spec._replace(outputs="softmax") == first
 
 
 def test_the_sets_of_a_network_name_the_same_preprocessing():
