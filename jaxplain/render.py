@@ -367,8 +367,9 @@ def _draw_parts(axes: Any, parts: Sequence[tuple[str, int]]) -> None:
 
 def _floats(photo: Any) -> np.ndarray:
     """The photograph (H, W, 3) as floats in [0, 1]; ValueError for what is none."""
-    if isinstance(photo, str | os.PathLike) or getattr(photo, "mode", "RGB") not in ("RGB", "L"):
-        what = getattr(photo, "mode", type(photo).__name__)
+    mode = getattr(photo, "mode", None)  # of a PIL image
+    what = mode or type(photo).__name__
+    if isinstance(photo, str | os.PathLike) or mode not in (None, "RGB", "L"):
         raise ValueError(f"The photograph is {what}, but an array (H, W, 3) is expected: model.pixels makes one.")
     array: np.ndarray = np.asarray(photo)
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)):

@@ -10,7 +10,7 @@ at the end.
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models._layers import Chain, Conv, Dense, GlobalMean, Relu
+from jaxplain.models._layers import Chain, Conv, GlobalMean, Relu, head, through
 
 # repeats, kernel size, stride of the first, expansion, output channels
 _STAGES = (
@@ -53,9 +53,9 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Logits (B, classes)."""
+    """Logits (B, n), or features (B, 1280) where the head has no layers; `widths` are those of its dense layers."""
 
-    classes: int
+    widths: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -68,9 +68,9 @@ class EfficientNetLite(nn.Module):
         x = Chain(tuple(blocks), name="_blocks")(x)
         x = Relu(6.0, name="_swish2")(Conv(1280, name="_bn1")(x))
         x = GlobalMean(name="_avg_pooling")(x)
-        return Dense(self.classes, name="_fc")(x[:, 0, 0])
+        return through(x[:, 0, 0], *head(self.widths, "_fc"))
 
 
-def efficientnet_lite0(classes: int = 1000) -> EfficientNetLite:
-    """The module of EfficientNet-Lite0 with that many outputs."""
-    return EfficientNetLite(classes)
+def efficientnet_lite0(*widths: int) -> EfficientNetLite:
+    """The module of EfficientNet-Lite0 with dense layers of those widths at its end: (1000) has 1,000 outputs."""
+    return EfficientNetLite(widths)

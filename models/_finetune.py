@@ -211,10 +211,15 @@ def features(
 
 
 def trunk(net: Net, spec: Spec) -> Net:
-    """The net up to its classifier: its outputs (C,) are what the classifier gets."""
+    """The net up to its classifier: its outputs (C,) are what the classifier gets, or would get."""
     names = list(layers(net, spec.image))
-    before = names[names.index(architecture(spec.name).classifier) - 1]
-    return embedding(net, before)  # that layer has no height and width, or 1 x 1
+    number = next((i for i, name in enumerate(names) if _in_head(name, spec)), None)
+    return net if number is None else embedding(net, names[number - 1])  # that layer is (C,), or 1 x 1
+
+
+def _in_head(path, spec):
+    """Whether a layer or a parameter is the classifier, or of what stands in its place."""
+    return f"{path}.".startswith(f"{architecture(spec.name).classifier}.")
 
 
 def checked_recipe(recipe: Recipe) -> Recipe:
@@ -349,9 +354,10 @@ def _dense(params, X):
 
 
 def _network(model, head):
-    """The network with that classifier, as a function of batches."""
+    """The network with that classifier in place of its own, as a function of batches."""
     (layer,), known = head.args, architecture(model.spec.name)
     params = flatten_dict(model.parameters, sep=".")
+    params = {path: array for path, array in params.items() if not _in_head(path, model.spec)}
     params |= {f"{known.classifier}.{name}": array for name, array in layer.items()}
     return Partial(_on_batches(known.module(len(layer["bias"]))), unflatten_dict(params, sep="."))
 

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jax import Array
 
 from jaxplain.models._convolution import max_pool, mean_pool
-from jaxplain.models._layers import Conv, Dense, Dropout, GlobalMean, MaxPool, Padding, check_side
+from jaxplain.models._layers import Conv, Dropout, GlobalMean, MaxPool, Padding, check_side, head, through
 
 
 class BasicConv(nn.Module):
@@ -34,12 +34,6 @@ class BasicConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         middle = mean_pool if self.pooled else None
         return nn.relu(Conv(self.features, self.size, self.stride, self.padding, before_bias=middle, name="bn")(x))
-
-
-def _chain(x, *convolutions):
-    for convolution in convolutions:
-        x = convolution(x)
-    return x
 
 
 def _joined(*branches):
@@ -64,8 +58,8 @@ class InceptionA(nn.Module):
     def __call__(self, x: Array) -> Array:
         return _joined(
             BasicConv(64, name="branch1x1")(x),
-            _chain(x, BasicConv(48, name="branch5x5_1"), BasicConv(64, 5, padding=2, name="branch5x5_2")),
-            _chain(
+            through(x, BasicConv(48, name="branch5x5_1"), BasicConv(64, 5, padding=2, name="branch5x5_2")),
+            through(
                 x,
                 BasicConv(64, name="branch3x3dbl_1"),
                 BasicConv(96, 3, padding=1, name="branch3x3dbl_2"),
@@ -82,7 +76,7 @@ class InceptionB(nn.Module):
     def __call__(self, x: Array) -> Array:
         return _joined(
             BasicConv(384, 3, 2, name="branch3x3")(x),
-            _chain(
+            through(
                 x,
                 BasicConv(64, name="branch3x3dbl_1"),
                 BasicConv(96, 3, padding=1, name="branch3x3dbl_2"),
@@ -102,8 +96,8 @@ class InceptionC(nn.Module):
         c = self.features
         return _joined(
             BasicConv(192, name="branch1x1")(x),
-            _chain(x, BasicConv(c, name="branch7x7_1"), _row(c, 7, "branch7x7_2"), _column(192, 7, "branch7x7_3")),
-            _chain(
+            through(x, BasicConv(c, name="branch7x7_1"), _row(c, 7, "branch7x7_2"), _column(192, 7, "branch7x7_3")),
+            through(
                 x,
                 BasicConv(c, name="branch7x7dbl_1"),
                 _column(c, 7, "branch7x7dbl_2"),
@@ -121,8 +115,8 @@ class InceptionD(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         return _joined(
-            _chain(x, BasicConv(192, name="branch3x3_1"), BasicConv(320, 3, 2, name="branch3x3_2")),
-            _chain(
+            through(x, BasicConv(192, name="branch3x3_1"), BasicConv(320, 3, 2, name="branch3x3_2")),
+            through(
                 x,
                 BasicConv(192, name="branch7x7x3_1"),
                 _row(192, 7, "branch7x7x3_2"),
@@ -141,20 +135,20 @@ class InceptionE(nn.Module):
         single = BasicConv(320, name="branch1x1")(x)
         y = BasicConv(384, name="branch3x3_1")(x)
         y = _joined(_row(384, 3, "branch3x3_2a")(y), _column(384, 3, "branch3x3_2b")(y))
-        z = _chain(x, BasicConv(448, name="branch3x3dbl_1"), BasicConv(384, 3, padding=1, name="branch3x3dbl_2"))
+        z = through(x, BasicConv(448, name="branch3x3dbl_1"), BasicConv(384, 3, padding=1, name="branch3x3dbl_2"))
         z = _joined(_row(384, 3, "branch3x3dbl_3a")(z), _column(384, 3, "branch3x3dbl_3b")(z))
         return _joined(single, y, z, BasicConv(192, pooled=True, name="branch_pool")(x))
 
 
 class Inception(nn.Module):
-    """Logits (B, classes)."""
+    """Logits (B, n), or features (B, 2048) where the head has no layers; `widths` are those of its dense layers."""
 
-    classes: int
+    widths: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         check_side(x, 75, "inception_v3")
-        x = _chain(
+        x = through(
             x,
             BasicConv(32, 3, 2, name="Conv2d_1a_3x3"),
             BasicConv(32, 3, name="Conv2d_2a_3x3"),
@@ -177,9 +171,9 @@ class Inception(nn.Module):
             GlobalMean(name="avgpool"),
             Dropout(name="dropout"),
         )
-        return Dense(self.classes, name="fc")(x[:, 0, 0])
+        return through(x[:, 0, 0], *head(self.widths, "fc"))
 
 
-def inception_v3(classes: int = 1000) -> Inception:
-    """The module of Inception-v3 with that many outputs."""
-    return Inception(classes)
+def inception_v3(*widths: int) -> Inception:
+    """The module of Inception-v3 with dense layers of those widths at its end: inception_v3(1000) has 1,000 outputs."""
+    return Inception(widths)

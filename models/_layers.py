@@ -149,6 +149,21 @@ class Chain(nn.Module):
         return x
 
 
+def through(x: Array, *layers: nn.Module) -> Array:
+    """The layers one after the other."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def head(widths: tuple[int, ...], name: str | None = None) -> tuple[nn.Module, ...]:
+    """What makes outputs of features: nothing, a dense layer, or a Chain of several with a ReLU between each two."""
+    if len(widths) < 2:
+        return tuple(Dense(width, name=name) for width in widths)
+    hidden = [layer for width in widths[:-1] for layer in (Dense(width), Relu())]
+    return (Chain((*hidden, Dense(widths[-1])), name=name),)
+
+
 @functools.partial(jax.jit, static_argnums=(3, 4, 5), inline=True)
 def _convolved(x, kernel, bias, stride, padding, before_bias):
     if kernel.shape[2] < x.shape[-1]:

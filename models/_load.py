@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,11 +76,13 @@ def load(
         params, spec, source = _random(known, weights), known.spec, Weights("random", None)
     else:
         params, spec, source = _read(known, weights, entry)
-    *_, count = _shapes(params)[f"{known.classifier.replace('.', '/')}/kernel"]
-    module = known.module(count)
+    widths = _widths(known, _shapes(params))
+    module = known.module(*widths)
     if hasattr(weights, "state_dict"):
         check_same(weights, module, params, spec)
-    kind = output_kind(spec.outputs if outputs is None else outputs, count)
+    features, _ = _shapes(parameter_shapes(name))[f"{known.classifier.replace('.', '/')}/kernel"]
+    count = widths[-1] if widths else features
+    kind = output_kind(outputs or spec.outputs or (None if widths else "scores"), count)
     named = _named(spec.categories if categories is None else categories, count, kind)
     spec = spec._replace(categories=named, outputs=kind)
     return Model(_in_dtype(module, params, jnp.dtype(dtype)), spec, source)
@@ -133,7 +136,7 @@ def way_to(name: str, published: Published, *, again: bool = False) -> str:
 
 def outline(name: str, outputs: int = 1000) -> BoundNet:
     """The network without weights: its leaves are shapes, for `jax.eval_shape` and for `jaxplain.layers`."""
-    return from_linen(architecture(name).module(outputs), {"params": parameter_shapes(name, outputs)})
+    return from_linen(architecture(name).module(outputs), {"params": parameter_shapes(name, (outputs,))})
 
 
 def _random(known, key):
@@ -283,8 +286,7 @@ def _fits(name, value):
 def _check_parameters(known, params, folder):
     """Raises ValueError listing what a folder's parameters lack, have too much, in another shape, or not finite."""
     given = _shapes(params)
-    (outputs,) = given.get(f"{known.classifier.replace('.', '/')}/bias", ())[:1] or (1000,)
-    expected = _shapes(parameter_shapes(known.spec.name, outputs))
+    expected = _shapes(parameter_shapes(known.spec.name, _widths(known, given)))
     problems = [
         f"{name} is {given.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
         for name in sorted(given.keys() | expected.keys())
@@ -294,6 +296,14 @@ def _check_parameters(known, params, folder):
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(f"{folder} does not fit {known.spec.name}: {'; '.join(problems[:5])}{more}; convert again.")
+
+
+def _widths(known, shapes):
+    """The widths of the dense layers that make outputs of features, from the shapes of all parameters by path."""
+    path = re.escape(known.classifier.replace(".", "/"))
+    found = ((re.fullmatch(rf"{path}(?:/(\d+))?/bias", name), shape) for name, shape in shapes.items())
+    numbered = {int(match[1] or 0): shape for match, shape in found if match and shape}
+    return tuple(numbered[number][0] for number in sorted(numbered))
 
 
 def _leaves(params):

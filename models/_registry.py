@@ -20,11 +20,12 @@ class Architecture(NamedTuple):
     """What is known of a network before its weights are.
 
     `spec` is that of the first published weights, which are the ones that are meant if nobody says otherwise. `module`
-    makes the Linen module for a number of outputs, and `classifier` names its last layer.
+    makes the Linen module for the widths of the dense layers of its head, none for features, and `classifier` names
+    that head.
     """
 
     spec: Spec
-    module: Callable[[int], nn.Module]
+    module: Callable[..., nn.Module]
     classifier: str
     published: tuple[Published, ...]
 
@@ -34,7 +35,7 @@ class Architecture(NamedTuple):
 
 
 def _architecture(
-    name: str, module: Callable[[int], nn.Module], classifier: str, cam_layer: str, layers: tuple[str, ...]
+    name: str, module: Callable[..., nn.Module], classifier: str, cam_layer: str, layers: tuple[str, ...]
 ) -> Architecture:
     """The network with its published sets, whose files are a table of `weights_convert`."""
     sets = published(name)

@@ -6,7 +6,7 @@ He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015.
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models._layers import Chain, Conv, Dense, GlobalMean, MaxPool, Relu
+from jaxplain.models._layers import Chain, Conv, GlobalMean, MaxPool, Relu, head, through
 
 
 class Bottleneck(nn.Module):
@@ -27,10 +27,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Logits (B, classes)."""
+    """Logits (B, n), or features (B, 2048) where the head has no layers; `widths` are those of its dense layers."""
 
     blocks: tuple[int, ...]
-    classes: int
+    widths: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -41,9 +41,9 @@ class ResNet(nn.Module):
             first = Bottleneck(features, stride, widens=True)
             x = Chain((first, *[Bottleneck(features)] * (count - 1)), name=f"layer{stage + 1}")(x)
         x = GlobalMean(name="avgpool")(x)
-        return Dense(self.classes, name="fc")(x[:, 0, 0])
+        return through(x[:, 0, 0], *head(self.widths, "fc"))
 
 
-def resnet50(classes: int = 1000) -> ResNet:
-    """The module of ResNet50 with that many outputs."""
-    return ResNet((3, 4, 6, 3), classes)
+def resnet50(*widths: int) -> ResNet:
+    """The module of ResNet50 with dense layers of those widths at its end: resnet50(1000) has 1,000 outputs."""
+    return ResNet((3, 4, 6, 3), widths)

@@ -6,15 +6,15 @@ Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Rec
 from flax import linen as nn
 from jax import Array
 
-from jaxplain.models._layers import AdaptiveMean, Chain, Conv, Dense, Dropout, MaxPool, Relu, check_side
+from jaxplain.models._layers import AdaptiveMean, Chain, Conv, Dense, Dropout, MaxPool, Relu, check_side, head
 
 _STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, and their channels
 
 
 class VGG(nn.Module):
-    """Logits (B, classes)."""
+    """Logits (B, n), or features (B, 4096) where the head has no layers; `widths` are those of its dense layers."""
 
-    classes: int
+    widths: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -25,9 +25,9 @@ class VGG(nn.Module):
         x = Chain(tuple(features), name="features")(x)
         x = AdaptiveMean(7, name="avgpool")(x)
         hidden = [Dense(4096), Relu(), Dropout()] * 2
-        return Chain((*hidden, Dense(self.classes)), name="classifier")(x.reshape(x.shape[0], -1))
+        return Chain((*hidden, *head(self.widths)), name="classifier")(x.reshape(x.shape[0], -1))
 
 
-def vgg16(classes: int = 1000) -> VGG:
-    """The module of VGG16 with that many outputs."""
-    return VGG(classes)
+def vgg16(*widths: int) -> VGG:
+    """The module of VGG16 with dense layers of those widths at its end: vgg16(1000) has 1,000 outputs."""
+    return VGG(widths)

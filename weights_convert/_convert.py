@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxplain.weights_convert._engine import Table, assemble, entry_for, nested, scope_of, source_of
+from jaxplain.weights_convert._engine import Table, assemble, nested, scope_of
 from jaxplain.weights_convert._entries import holds
+from jaxplain.weights_convert._heads import few, modules_of, with_head
 from jaxplain.weights_convert._published import find_network
 from jaxplain.weights_convert._state_dict import named, read_entries
 from jaxplain.weights_convert._tables import TABLES
@@ -22,7 +23,6 @@ from jaxplain.weights_convert._tables import TABLES
 Shapes = Mapping[str, Mapping[str, list[int | str]]]  # {scope: {leaf: shape}}
 
 CLASSES = "classes"
-DEFAULT_CLASSES = 1000  # where the classifier is missing, which is reported with the rest
 
 
 class Converted(NamedTuple):
@@ -37,10 +37,10 @@ def convert(source: Any, model: str, *, entry: str | None = None) -> dict[str, A
 
     `source` is whatever `read_state_dict` reads; `entry` names the one of a checkpoint's state dicts that is meant,
     such as "state_dict_ema". Where a trainer has put the network into a scope, such as `model.`, the scope whose names
-    fit best is taken. The classifier is the network's own, with or without bias, or the only dense layer of a
-    Sequential in its place; the number of classes is its. ValueError lists every entry that is missing, unexpected,
-    matched twice, of the wrong shape, no floats or not finite. Entries do not say how a network computes; a live module
-    does, and `jaxplain.models.load` compares it.
+    fit best is taken. Its head is the network's own classifier, with or without bias; or the dense layers of a module
+    in its place or beside the scope, with a ReLU between each two; or none. ValueError lists every entry that is
+    missing, unexpected, matched twice, of the wrong shape, no floats or not finite. Entries do not say how a network
+    computes; a live module does, and `jaxplain.models.load` compares it.
     """
     return converted(source, model, entry=entry).parameters
 
@@ -48,18 +48,20 @@ def convert(source: Any, model: str, *, entry: str | None = None) -> dict[str, A
 def converted(source: Any, model: str, *, entry: str | None = None) -> Converted:
     """As `convert`, with notes on what was chosen and what was left out."""
     table, shapes = find_network(model, TABLES), expected_shapes()[model]
+    classifier, features = _classifier(shapes)
     found = read_entries(source, entry)
     scope = scope_of(found.tensors, table, sum(map(len, shapes.values())))
-    state_dict = {name.removeprefix(scope): a for name, a in found.tensors.items() if name.startswith(scope)}
-    left_out = [name for name in found.tensors if not name.startswith(scope)] + list(found.others)
+    inside = {name.removeprefix(scope): a for name, a in found.tensors.items() if name.startswith(scope)}
+    beside = {name: a for name, a in found.tensors.items() if not name.startswith(scope)}
     _check_others(found.others, scope, table, named(source))
     try:
-        state_dict, notes = _with_classifier(state_dict, table, shapes)
-        params = assemble(state_dict, table, parameter_shapes(model, _classes(state_dict, table, shapes)))
+        head = with_head(inside, modules_of(beside, scope), table, classifier, features)
+        params = assemble(head.entries, head.table, parameter_shapes(model, head.widths))
     except ValueError as error:
-        outside = f"; outside of {scope} are {_few(left_out)}" if scope and left_out else ""
+        outside = f"; outside of {scope} are {few([*beside, *found.others])}" if scope and beside else ""
         raise ValueError(f"{_named(source)} does not fit {model}: {error}{outside}") from error
-    notes = (*found.notes, *notes, *((f"left out: {_few(left_out)}",) if left_out else ()))
+    left_out = [*(name for name in beside if name not in head.taken), *found.others]
+    notes = (*found.notes, *head.notes, *((f"left out: {few(left_out)}",) if left_out else ()))
     return Converted(params, notes)
 
 
@@ -71,59 +73,34 @@ def _check_others(others: Mapping[str, str], scope: str, table: Table, source: s
             raise ValueError(f"{source} {holds(kind, name)}, not a tensor: save the module's state_dict()")
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(name[:80] for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _classifier(shapes: Shapes) -> tuple[str, int]:
+    """The classifier's scope, and how many features it takes."""
+    scope, leaves = next(item for item in shapes.items() if CLASSES in item[1]["bias"])
+    return scope, int(leaves["kernel"][0])
 
 
-def _with_classifier(
-    state_dict: Mapping[str, np.ndarray], table: Table, shapes: Shapes
-) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
-    """The entries with a classifier under its own name and with a bias, and notes on what that took."""
-    classifier = _classifier(shapes)
-    kernel = entry_for(f"{classifier}/kernel", state_dict, table)
-    notes: tuple[str, ...] = ()
-    if kernel is None:
-        scope = source_of(f"{classifier}/kernel", table).removesuffix(".weight")  # pyright: ignore[reportOptionalMemberAccess]
-        inside = [name for name in state_dict if re.fullmatch(rf"{re.escape(scope)}\.[\w.]+\.weight", name)]
-        if len(inside) > 1:
-            raise ValueError(
-                f"the classifier {scope} has the layers {_few(inside)}, expected one dense layer: what is between them "
-                "is not in a state dict; explain such a module as a network of your own."
-            )
-        if not inside or state_dict[inside[0]].ndim != 2:
-            return state_dict, ()
-        layer, kernel = inside[0].removesuffix(".weight"), f"{scope}.weight"
-        state_dict = {re.sub(rf"\A{re.escape(layer)}\.", f"{scope}.", name): a for name, a in state_dict.items()}
-        notes = (f"{layer} is taken as the classifier; a ReLU around it, say, is not told",)
-    bias = kernel.removesuffix("weight") + "bias"
-    if bias not in state_dict and state_dict[kernel].ndim:
-        state_dict = {**state_dict, bias: np.zeros(len(state_dict[kernel]), np.float32)}
-        notes = (*notes, "the classifier has no bias, which is 0 then")
-    return state_dict, notes
+def parameter_shapes(model: str, widths: Sequence[int] = (1000,)) -> dict[str, Any]:
+    """What `convert` gives for a network with dense layers of those widths at its end, as shapes.
+
+    A nested dict of jax.ShapeDtypeStruct.
+    """
+    shapes = find_network(model, expected_shapes())
+    classifier, features = _classifier(shapes)
+    scopes = {scope: leaves for scope, leaves in shapes.items() if scope != classifier}
+    scopes |= {
+        f"{classifier}.{2 * number}" if len(widths) > 1 else classifier: {"bias": [width], "kernel": [inputs, width]}
+        for number, (inputs, width) in enumerate(zip((features, *widths), widths, strict=False))
+    }
+    return nested({scope: {name: _leaf(shape) for name, shape in leaves.items()} for scope, leaves in scopes.items()})
 
 
-def _classifier(shapes: Shapes) -> str:
-    return next(scope for scope, leaves in shapes.items() if CLASSES in leaves["bias"])
-
-
-def parameter_shapes(model: str, classes: int = DEFAULT_CLASSES) -> dict[str, Any]:
-    """What `convert` gives for a network with that many classes, as shapes: a nested dict of jax.ShapeDtypeStruct."""
-
-    def leaf(shape: list[int | str]) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(tuple(classes if size == CLASSES else int(size) for size in shape), np.float32)
-
-    scopes = find_network(model, expected_shapes())
-    return nested({scope: {name: leaf(shape) for name, shape in leaves.items()} for scope, leaves in scopes.items()})
+def _leaf(shape):
+    return jax.ShapeDtypeStruct(tuple(map(int, shape)), np.float32)
 
 
 def expected_shapes() -> dict[str, Shapes]:
     """The shapes of each network's parameters, by scope and leaf."""
     return json.loads((files("jaxplain.weights_convert") / "expected.json").read_text(encoding="utf-8"))
-
-
-def _classes(state_dict: Mapping[str, np.ndarray], table: Table, shapes: Shapes) -> int:
-    bias = entry_for(f"{_classifier(shapes)}/bias", state_dict, table)
-    return (bias and state_dict[bias].size) or DEFAULT_CLASSES
 
 
 def _named(source: Any) -> str:
