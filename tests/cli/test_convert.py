@@ -254,13 +254,9 @@ BAD = {
         "wrong shape (1): _conv_stem.weight for _bn0/kernel: given (3, 2, 3, 32), expected (3, 3, 3, 32)",
     ),
     "integers": (Changed("_fc.bias", lambda name, value: {name: value.char()}), "no floats (1): _fc.bias has int8"),
-    "two prefixes": (
-        lambda entries: {("head." if "_fc" in n else "model.") + n: v for n, v in entries.items()},
-        "missing (2): _fc.weight for _fc/kernel, _fc.bias for _fc/bias; outside of model. are head._fc.weight",
-    ),
     "two dense layers": (
         Changed("_fc.weight", lambda name, value: {"_fc.0.weight": value, "_fc.2.weight": value[:, :3]}),
-        f"does not fit {LITE}: the classifier _fc has the layers _fc.0.weight, _fc.2.weight, expected one dense layer",
+        "missing (1): _fc.weight for _fc/kernel; unexpected (2): _fc.0.weight, _fc.2.weight",
     ),
     "no weight but a dict": (
         Changed("_fc.bias", lambda name, value: {name: {"lr": 0.1}}),

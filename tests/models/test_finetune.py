@@ -261,7 +261,7 @@ def test_the_result_is_a_model_that_is_saved_and_loaded(tuned, examples, tmp_pat
     again = load(LITE, tmp_path / "model")
     assert again.spec == tuned.model.spec
     assert again.spec.categories == TEXTURES
-    assert again.weights == ("fine-tuned from efficientnet-lite0-57934424.pth", None)
+    assert again.weights == ("fine-tuned from efficientnet-lite0-57934424.pth", None, ())
     assert_close(outputs(again, examples.images[:2]), outputs(tuned.model, examples.images[:2]), 0)
 
 
