@@ -225,11 +225,8 @@ def _restored(known, folder):
     given = record.get("preprocessing", {}) | {"categories": record.get("categories", ())}
     given |= {"outputs": record.get("outputs")}
     spec = known.spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
-    return (
-        params,
-        spec,
-        Weights(record.get("source", folder.name), record.get("sha256"), tuple(record.get("notes", ()))),
-    )
+    notes = (*record.get("notes", ()), *(() if "preprocessing" in record else (guess(spec),)))
+    return params, spec, Weights(record.get("source", folder.name), record.get("sha256"), notes)
 
 
 def _check_record(record, folder, default):

@@ -68,18 +68,33 @@ def vacant(folder: str | os.PathLike[str]) -> Path:
 def restore(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(params, record) as they were saved: a nested dict of numpy arrays, and the record.
 
-    A folder that Orbax alone has written, with the parameters themselves or under "params", has an empty record.
+    A folder that Orbax alone has written has no record but notes: one with the parameters themselves or under "params",
+    or of a CheckpointManager that kept them as its only item, whose last step is taken.
     """
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder, expected one that save or the convert command has written")
-    if (folder / "_METADATA").is_file():
-        tree = _read(folder)
-        return tree.get("params", tree), {}
+    if not (folder / "model.json").exists() and (item := _item(folder)) is not None:
+        tree = _read(item)
+        notes = () if item == folder else (f"{item.relative_to(folder)} is taken",)
+        return tree.get("params", tree), {"notes": [*notes]}
     record = _record(folder / "model.json")
     if not (folder / "params").is_dir():
         raise ValueError(f"{folder} has no folder params, expected the parameters beside model.json: convert again")
     return _read(folder / "params"), record
+
+
+def _item(folder: Path) -> Path | None:
+    """The folder of a tree inside of one that Orbax has written, None inside of another."""
+    if (folder / "_METADATA").is_file():
+        return folder
+    steps = [path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+    if steps:
+        return _item(max(steps, key=lambda path: int(path.name)))
+    items = sorted(path.name for path in folder.iterdir() if (path / "_METADATA").is_file())
+    if len(items) > 1:
+        raise ValueError(f"{folder} has the items {', '.join(items)}: give the folder of the one with the parameters")
+    return folder / items[0] if items else None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

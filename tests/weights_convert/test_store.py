@@ -7,6 +7,8 @@ import time
 
 import jax
 import numpy as np
+import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from jaxplain.weights_convert import _store as module
@@ -52,6 +54,29 @@ def test_a_file_is_not_replaced(params, tmp_path):
     (tmp_path / "model").write_text("mine")
     with pytest.raises(ValueError, match="exists already"):
         save(tmp_path / "model", params, RECORD)
+
+
+@pytest.mark.parametrize("inside", ["", "9", "10", "10/default"])
+def test_a_managers_folder_its_steps_and_their_item_are_read(inside, params, tmp_path):
+    """Of a training's state the parameters; of several steps the last, as a number."""
+    adam = optax.adam(1e-3).init(params)
+    with ocp.CheckpointManager(tmp_path) as manager:
+        for step in (9, 10):
+            state = {"params": jax.tree.map(lambda a: a * step, params), "opt_state": adam, "step": step}
+            manager.save(step, args=ocp.args.StandardSave(state))
+    found, record = restore(tmp_path / inside)
+    step = 9 if inside == "9" else 10
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b * step), found, params)
+    taken = {"": ["10/default is taken"], "9": ["default is taken"], "10": ["default is taken"], "10/default": []}
+    assert record == {"notes": taken[inside]}
+
+
+def test_of_several_items_one_has_to_be_named(params, tmp_path):
+    with ocp.CheckpointManager(tmp_path) as manager:
+        manager.save(3, args=ocp.args.Composite(ema=ocp.args.StandardSave(params), net=ocp.args.StandardSave(params)))
+    with pytest.raises(ValueError, match="3 has the items ema, net: give the folder of the one"):
+        restore(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, restore(tmp_path / "3" / "net")[0], params)
 
 
 @pytest.mark.parametrize("step", ["_write", "os.replace"])
