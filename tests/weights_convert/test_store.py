@@ -56,17 +56,21 @@ def test_a_file_is_not_replaced(params, tmp_path):
         save(tmp_path / "model", params, RECORD)
 
 
+def times(factor, params):
+    return jax.tree.map(lambda a: a * factor, params)
+
+
 @pytest.mark.parametrize("inside", ["", "9", "10", "10/default"])
 def test_a_managers_folder_its_steps_and_their_item_are_read(inside, params, tmp_path):
     """Of a training's state the parameters; of several steps the last, as a number."""
     adam = optax.adam(1e-3).init(params)
     with ocp.CheckpointManager(tmp_path) as manager:
         for step in (9, 10):
-            state = {"params": jax.tree.map(lambda a: a * step, params), "opt_state": adam, "step": step}
+            state = {"params": times(step, params), "opt_state": adam, "step": step}
             manager.save(step, args=ocp.args.StandardSave(state))
     found, record = restore(tmp_path / inside)
     step = 9 if inside == "9" else 10
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b * step), found, params)
+    jax.tree.map(np.testing.assert_array_equal, found, times(step, params))
     taken = {"": ["10/default is taken"], "9": ["default is taken"], "10": ["default is taken"], "10/default": []}
     assert record == {"notes": taken[inside]}
 
