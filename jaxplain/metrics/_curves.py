@@ -104,7 +104,7 @@ def _removed_or_shown(counts, heat, fill, net, x, target, score, shown, chunk):
     before, after = (filled, x) if shown else (x, filled)
 
     def at(count):
-        return score(run(net, jnp.where(ranks < count, after, before)), jnp.asarray(target))
+        return score(run(net, jnp.where(ranks < count, after, before)), target)
 
     return if_ranked(heat, each(at, counts, chunk).astype(jnp.float32))
 

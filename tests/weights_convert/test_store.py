@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import time
 
 import jax
@@ -116,8 +117,12 @@ def test_what_is_undisturbed_ends_before_an_interruption_is_told():
         time.sleep(0.5)
         ended.append(True)
 
-    with pytest.raises(KeyboardInterrupt):
-        module.undisturbed(interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            module.undisturbed(interrupted)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended == [True]
     assert module.undisturbed(max, 3, 4) == 4
     with pytest.raises(ZeroDivisionError):
