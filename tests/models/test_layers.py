@@ -11,18 +11,16 @@ import pytest
 import torch
 from compare import assert_close
 from flax import errors
-from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from torch.nn import functional
 
 import jaxplain as jp
-from jaxplain.models import _inception, available, load, outline
+from jaxplain.models import load, outline
 from jaxplain.models._convolution import convolve, depthwise, max_pool, mean_pool
 from jaxplain.models._inception import BasicConv
 from jaxplain.models._layers import AdaptiveMean, Conv, Dense, GlobalMean, MaxPool, Relu, clip
-from jaxplain.models._registry import architecture
 from jaxplain.models._winograd import winograd
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
@@ -47,20 +45,6 @@ def general(x, kernel, stride, padding, groups=1):
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=layout, feature_group_count=groups
     )
-
-
-def windowed(x, start, reduce, size, stride, padding):
-    """XLA's own pooling."""
-    sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    return jax.lax.reduce_window(x, start, reduce, (1, size, size, 1), (1, stride, stride, 1), sides)
-
-
-def windowed_max(x, size, stride, padding):
-    return windowed(x, -jnp.inf, jax.lax.max, size, stride, padding)
-
-
-def windowed_mean(x):
-    return windowed(x, 0.0, jax.lax.add, 3, 1, 1) / 9
 
 
 def pulled_back(f, *args):
@@ -453,67 +437,6 @@ def test_the_other_modules():
     x = normal(2, 9, 7, 3)
     np.testing.assert_array_equal(MaxPool(3, 2, padding=1).apply({}, x), max_pool(x, 3, 2, 1))
     assert_close(GlobalMean().apply({}, x), np.asarray(x).mean((1, 2), keepdims=True))
-
-
-class InGeneralForms(nn.Module):
-    """A network whose convolutions, those of single pixels too, and poolings are XLA's own."""
-
-    module: nn.Module
-
-    def setup(self):
-        nn.share_scope(self, self.module)
-
-    def __call__(self, x):
-        with nn.intercept_methods(in_general_form):
-            return self.module(x)
-
-
-def in_general_form(call, args, kwargs, context):
-    module, (x, *_) = context.module, args
-    if isinstance(module, MaxPool):
-        return windowed_max(x, module.size, module.stride, module.padding)
-    if not isinstance(module, Conv):
-        return call(*args, **kwargs)
-    kernel, bias = (module.variables["params"][name] for name in ("kernel", "bias"))
-    padding = ((module.padding,) * 2,) * 2 if isinstance(module.padding, int) else module.padding
-    y = general(x, kernel, module.stride, padding, module.groups)
-    return (y if module.before_bias is None else module.before_bias(y)) + bias[None, None, None]
-
-
-@jax.jit
-def with_sites(net, x, target, imposed):
-    """(outputs, every site's activation, the gradient by x).
-
-    With `imposed` activations the last two are those of a network that has them as values and goes on differentiating
-    its own, so that no rounding puts a unit on the other side of a kink.
-    """
-    found = {}
-
-    def impose(name, a):
-        found[name] = a
-        return imposed[name] + (a - jax.lax.stop_gradient(a)) if imposed else a
-
-    def score(x):
-        return jnp.vdot(jp.net.run(net, x, impose), target), found.copy()
-
-    gradient, sites = jax.grad(score, has_aux=True)(x)
-    return net(x), sites, gradient
-
-
-@pytest.mark.parametrize("name", list(available()))
-def test_networks_are_those_of_the_general_forms(name, monkeypatch):
-    net, x, target = load(name, jax.random.key(0)).net, normal(107, 149, 3), normal(1000, seed=1)
-    ours = with_sites(net, x, target, {})
-    monkeypatch.setattr(_inception, "max_pool", windowed_max)
-    monkeypatch.setattr(_inception, "mean_pool", windowed_mean)
-    variables, _ = net.args  # pyright: ignore[reportAttributeAccessIssue] a BoundNet
-    plain = jp.from_linen(InGeneralForms(architecture(name).module(1000)), variables)
-    assert str(jax.make_jaxpr(plain)(x)).count("conv_general_dilated[") == convolutions(net)
-    assert_close(with_sites(plain, x, target, ours[1]), ours, 1e-4)
-
-
-def convolutions(net):
-    return sum(leaf.ndim == 4 for leaf in jax.tree.leaves(net))
 
 
 @pytest.mark.parametrize(("setting", "expected"), [(None, {"HIGHEST"}), ("default", {"DEFAULT"})])

@@ -1,7 +1,6 @@
-"""Concept attributions of real networks: complete at the published steps, and what the same equations give in torch."""
+"""Concept attributions of EfficientNet-Lite0: complete at the published steps, and equal to the equations in torch."""
 
 import functools
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from compare import assert_close
-from parity.torch_nets import PHOTOS, lite, noise, to_torch, twins
+from parity.torch_nets import PHOTOS, lite, to_torch
 
 import jaxplain as jp
 from jaxplain.explain import Concept
 from jaxplain.models import load
 
-# A layer whose rest bends, of EfficientNet-Lite0 one with values of both signs, and one whose rest is linear.
-LAYERS = {"efficientnet_lite0": ("_blocks.12", "_swish2"), "resnet50": ("layer3.5", "layer4")}
+# A layer of values of both signs, whose rest bends, and one whose rest is linear.
+LAYERS = ("_blocks.12", "_swish2")
 TOP = 2
 
 
@@ -37,30 +36,22 @@ def explained(net, x, layers):
     return targets, concepts, explain(net, x, targets, concepts=concepts, chunk=17)
 
 
-class Case(NamedTuple):
-    """A network with its images, and what is explained of each."""
-
-    twins: Any
-    X: list
-    layers: tuple[str, ...]
-    found: list
+@pytest.fixture(scope="module")
+def photos():
+    prepare = load("efficientnet_lite0").prepare
+    return [prepare(f"sample:{photo}") for photo in PHOTOS[:2]]
 
 
-@pytest.fixture(scope="module", params=LAYERS)
-def case(request):
-    """EfficientNet-Lite0's published weights with photographs, and ResNet50's random ones with noise."""
-    name = request.param
-    if name == "resnet50":
-        both, X = twins(name), [noise(64, 64)]
-    else:
-        both, X = lite(), [load(name).prepare(f"sample:{photo}") for photo in PHOTOS[:2]]
-    return Case(both, X, LAYERS[name], [explained(both.net, x, LAYERS[name]) for x in X])
+@pytest.fixture(scope="module")
+def found(photos):
+    """What is explained of each photograph."""
+    return [explained(lite().net, x, LAYERS) for x in photos]
 
 
-def test_fifty_steps_are_complete(case):
+def test_fifty_steps_are_complete(found):
     """Within 2 %, and exactly where the rest of the network is linear."""
-    for _, _, ours in case.found:
-        bent, linear = (ours[layer] for layer in case.layers)
+    for _, _, ours in found:
+        bent, linear = (ours[layer] for layer in LAYERS)
         assert (bent.error < 0.02).all()
         assert (linear.error < 1e-5).all()
         for layer in (bent, linear):
@@ -94,12 +85,12 @@ def in_torch(module, at, x, k, concepts, steps):
     return np.array(values), share.numpy()
 
 
-def test_attributions_are_those_of_torch(case):
-    x, (targets, concepts, ours) = case.X[0], case.found[0]
-    for layer in case.layers:
+def test_attributions_are_those_of_torch(photos, found):
+    x, (targets, concepts, ours) = photos[0], found[0]
+    for layer in LAYERS:
         for i, k in enumerate(np.argmax(targets, axis=1)):
-            at, image = case.twins.layer(layer), to_torch(x).detach()
-            values, share = in_torch(case.twins.module, at, image, int(k), concepts[layer], 50)
+            at, image = lite().layer(layer), to_torch(x).detach()
+            values, share = in_torch(lite().module, at, image, int(k), concepts[layer], 50)
             assert np.count_nonzero(values) == 3
             assert_close(ours[layer].values[i], values, 1e-3)
             assert_close(ours[layer].share[i], share, 1e-4)
