@@ -4,6 +4,7 @@
 
 import difflib
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -88,7 +89,7 @@ def check_image(x: Any) -> None:
         raise ValueError(f"x has shape {shape}, but one image (H, W, C) is expected: use batched or vmap for a batch.")
     if len(shape) != 3:
         raise ValueError(f"x has shape {shape}, but one image (H, W, C), channels last, is expected.")
-    if shape[0] in (1, 3) and min(shape[1:]) >= 8:
+    if min(shape[1:]) >= {3: 8, 1: 16}.get(shape[0], math.inf):
         raise ValueError(f"x has shape {shape}, channels first, but (H, W, C) is expected: use jnp.moveaxis(x, 0, -1).")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"x is {dtype}, but a preprocessed float image is expected: use model.prepare.")
@@ -197,9 +198,8 @@ def checked_for(f: Callable[[Any], Any], outputs: Any) -> Any:
     if getattr(outputs, "shape", None) != (1,) or jax.tree.leaves(f):
         return outputs
     with jax.ensure_compile_time_eval():
-        low, *others = (jnp.asarray(f(jnp.full(1, value))) for value in (-1e4, 0.0, 1e4))
-        constant = all(bool(jnp.array_equal(low, other)) for other in others)
-    if constant:
+        tried = [f(jnp.full(1, value)) for value in (-1e4, -1.0, 0.0, 1.0, 1e4)]
+    if not any(isinstance(z, Tracer) for z in tried) and all(np.array_equal(tried[0], z) for z in tried):
         raise ValueError(
             "The net has one output, and what follows it is the same whatever that is, as the softmax of one number is "
             "always 1: use jax.nn.sigmoid, or the output itself."

@@ -19,23 +19,34 @@ F = TypeVar("F", bound=Callable[..., Any])
 _report: ContextVar[Callable[[int, int], None] | None] = ContextVar("report", default=None)
 
 
+_MEASURED = {"baseline", "fill", "radius", "sigma"}  # numbers that may be another for each image
+
+
 def reused(f: F) -> F:
     """f, which is compiled when it is called without jit, and found again by the next call.
 
     JAX knows a loop by the function that it runs, and here that is another one in each call: it would be compiled, and
     kept, in each. What is compiled is kept by jax.jit, and known by f, the shapes of all arrays, and all other values.
+    A plain function that is given may look at values that change, in a closure, say: nothing is found again then.
     """
 
     @functools.wraps(f)
     def call(*args: Any, **options: Any) -> Any:
+        options |= {name: jnp.asarray(options[name]) for name in _MEASURED & {*options} if options[name] is not None}
         leaves, structure = jax.tree.flatten(_opened((args, options)))
         arrays = [leaf if isinstance(leaf, jax.Array | np.ndarray) else None for leaf in leaves]
         others = tuple(leaf if array is None else None for leaf, array in zip(leaves, arrays, strict=True))
-        if _report.get() is not None or not all(isinstance(leaf, Hashable) for leaf in others):
+        if _report.get() is not None or not all(map(_is_known, others)):
             return f(*args, **options)
         return _compiled(f, structure, others, arrays)
 
     return cast(F, call)
+
+
+def _is_known(leaf):
+    """Whether it is the same whenever it is equal: a value, or a function of JAX or of ours."""
+    ours = str(getattr(leaf, "__module__", "")).partition(".")[0] in ("jax", "jaxplain")
+    return isinstance(leaf, Hashable) and (ours or not callable(leaf))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)

@@ -45,6 +45,7 @@ class Stream:
     def __init__(self, stream: Any) -> None:
         closed = OSError(errno.EBADF, "it is closed")
         self.error: OSError | None = closed if stream is None else None
+        self.lost = False  # whether anything was written that is nowhere
         self.stream: Any = io.StringIO() if stream is None else stream
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names may have what the terminal's encoding has not
@@ -61,6 +62,7 @@ class Stream:
             except OSError as error:
                 self.error = error
                 self._forget()
+        self.lost = self.lost or self.error is not None
         return len(text)
 
     def flush(self) -> None:
@@ -75,11 +77,11 @@ class Stream:
 
 
 @contextlib.contextmanager
-def lenient_streams() -> Iterator[Stream]:
-    """stdout and stderr raise nothing meanwhile; stdout, which tells what it could not write."""
+def lenient_streams() -> Iterator[tuple[Stream, Stream]]:
+    """stdout and stderr, which raise nothing meanwhile, and tell what error they had."""
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     with contextlib.redirect_stdout(cast(Any, out)), contextlib.redirect_stderr(cast(Any, err)):
-        yield out
+        yield out, err
 
 
 def check_platform() -> None:

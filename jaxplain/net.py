@@ -217,7 +217,7 @@ def _mean_at(layer: str) -> Callable[..., Array]:
             found[name] = a = site(name, a)
             return a
 
-        _called(net, x, keep)
+        run(net, x, keep, asked=(layer,))
         check_layers(found, [layer])
         return jnp.mean(found[layer], axis=tuple(range(found[layer].ndim - 1)))
 

@@ -11,6 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
+def is_text(value: object) -> bool:
+    """Whether it is text that can be printed and written: no surrogate, no control character."""
+    return isinstance(value, str) and value.isprintable()
+
+
 class Asked(NamedTuple):
     """What a target asks for: a class by its index, or, where the sign is -1, anything but that class."""
 
@@ -27,8 +32,8 @@ def find_target(asked: Any, categories: tuple[str, ...]) -> Asked:
 
     A class that is itself called "not ..." is that class. ValueError as `find_class` has it.
     """
-    if isinstance(asked, list | tuple) and len(asked) == 2 and asked[1] in (1, -1):
-        return Asked(find_class(asked[0], categories), int(asked[1]))
+    if isinstance(asked, Asked):
+        return Asked(find_class(asked.index, categories), asked.sign)
     if getattr(asked, "ndim", 0) == 1:
         return _of_covector(np.asarray(asked), categories)
     if not isinstance(asked, str) or not re.match(r"\s*not\s+\S", asked, re.IGNORECASE):

@@ -32,6 +32,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float, Int, PRNGKeyArray, UInt8
 
 from jaxplain.adapt import from_linen
+from jaxplain.models._categories import is_text
 from jaxplain.models._model import Model, Weights
 from jaxplain.models._notes import Notes
 from jaxplain.models._pipeline import batches, normalised
@@ -276,6 +277,10 @@ def _listed(folder):
         what = "is a file" if folder.exists() else "is not there"
         raise ValueError(f"{folder} {what}, expected a folder with a folder of images for each class; check the path.")
     classes = {inside.name: _visible(inside) for inside in _visible(folder) if inside.is_dir()}
+    if strange := next((name for name in classes if not is_text(name)), None):
+        raise ValueError(
+            f"{folder} has the class {strange!a}, which cannot be shown, expected a printable name; rename the folder."
+        )
     if len(classes) < 2:
         raise ValueError(
             f"{folder} has {len(classes)} folders in it, expected one for each of at least two classes; sort the "

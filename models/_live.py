@@ -53,13 +53,13 @@ def _timm(facts):
     }
 
 
-def check_same(module: Any, ours: nn.Module, params: dict[str, Any], spec: Spec, scope: str = "") -> None:
+def check_same(module: Any, ours: nn.Module, params: dict[str, Any], spec: Spec) -> None:
     """Raises ValueError unless the module and our network with its parameters have the same outputs for one image.
 
     The module runs in float32 on the CPU and in evaluation mode, and is left as it was. Ours runs layer by layer, with
     torch's convolutions: nothing is compiled.
     """
-    module, name = _bare(module, scope), type(module).__name__
+    module, name = _bare(module), type(module).__name__
     pixels = np.random.default_rng(0).random((1, SIDE, SIDE, 3), np.float32)
     theirs = _outputs(module, (pixels - _channels(_mean(module, spec))) / _channels(_std(module, spec)), name)
     with nn.intercept_methods(_in_torch):
@@ -99,12 +99,10 @@ def _transforms(module):
     return any(getattr(part, "transform_input", None) is True for part in module.modules())
 
 
-def _bare(module, scope):
-    """The module without containers that only call it, or its part that has a forward of its own."""
+def _bare(module):
+    """The module without containers that only call it."""
     while type(module).__name__ in CONTAINERS:
         module = getattr(module, CONTAINERS[type(module).__name__])
-    if scope and type(module).forward.__name__ == "_forward_unimplemented":
-        return module.get_submodule(scope)
     return module
 
 

@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 
 from jaxplain._types import OutputKind
 from jaxplain.adapt import from_linen
+from jaxplain.models._categories import is_text
 from jaxplain.models._live import check_same, preprocessing_of
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
 from jaxplain.models._outputs import output_kind
@@ -165,8 +166,9 @@ def _read(known, weights, entry):
         weights = known.published[0].name
     if not isinstance(weights, str | os.PathLike):
         found, told = converted(weights, known.spec.name, entry=entry), preprocessing_of(weights)
-        spec = known.spec._replace(**told)
-        notes = found.notes if told else (*found.notes, guess(spec))
+        told = checked_preprocessing(told, known.spec, f"The live {type(weights).__name__}", "give its state_dict()")
+        spec, rest = known.spec._replace(**told), [name for name in PREPROCESSING_FIELDS if name not in told]
+        notes = (*found.notes, guess(spec, rest)) if rest else found.notes
         return found.parameters, spec, Weights(f"a live {type(weights).__name__}", None, notes)
     published = next((p for p in known.published if p.name == str(weights)), None)
     path = Path(weights) if published is None else _found(known, published)
@@ -233,20 +235,15 @@ def _check_record(record, folder, default):
     """Raises ValueError where a folder's record has something else in a place than `Model.record` writes there."""
     checked_preprocessing(record.get("preprocessing", {}), default, folder, "convert again")
     categories = record.get("categories", [])
-    if not isinstance(categories, list) or not all(map(_is_text, categories)):
+    if not isinstance(categories, list) or not all(map(is_text, categories)):
         raise ValueError(f"{folder} has categories that are not names, or cannot be shown; convert again.")
     if record.get("outputs") not in (None, *get_args(OutputKind)):
         raise ValueError(f"{folder} has the outputs {record['outputs']!r:.60}, which cannot be; convert again.")
-    if not all(_is_text(record.get(name) or "") for name in ("source", "sha256")):
+    if not all(is_text(record.get(name) or "") for name in ("source", "sha256")):
         raise ValueError(f"{folder} has a source or a sha256 that is no text, or cannot be shown; convert again.")
     notes = record.get("notes", [])
-    if not isinstance(notes, list) or not all(map(_is_text, notes)):
+    if not isinstance(notes, list) or not all(map(is_text, notes)):
         raise ValueError(f"{folder} has notes that are no texts; convert again.")
-
-
-def _is_text(value):
-    """Whether it is text that can be printed and written: no surrogate, no control character."""
-    return isinstance(value, str) and value.isprintable()
 
 
 def checked_preprocessing(given: Any, default: Spec, holder: object, advice: str) -> dict[str, Any]:
@@ -328,6 +325,8 @@ def _named(categories, outputs, kind):
         return imagenet() if (outputs, kind) == (1000, "softmax") else tuple(f"{what} {k}" for k in range(outputs))
     if len(categories) != outputs:
         raise ValueError(f"There are {len(categories)} categories, but the weights have {outputs} outputs; name each.")
+    if strange := next((name for name in categories if not is_text(name)), None):
+        raise ValueError(f"The category {strange!a} cannot be shown, expected printable text; name it otherwise.")
     return tuple(categories)
 
 

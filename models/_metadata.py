@@ -62,11 +62,12 @@ def bare(content: bytes) -> tuple[bytes, bytes]:
     """A JPEG or PNG file without texts, profiles and EXIF, any other as it is; and the EXIF."""
     if content.startswith(_PNG):
         start, parts, left = len(_PNG), list(_chunks(content)), _TEXTS
+        exif = next((_EXIF + part[8:-4] for kind, part in parts if kind == b"eXIf"), b"")
     elif content.startswith(_JPEG):
         start, parts, left = len(_JPEG), list(_segments(content)), _SEGMENTS
+        exif = next((part[4:] for _, part in parts if part[4:10] == _EXIF), b"")
     else:
         return content, b""
-    exif = next((part[4:] for _, part in parts if part[4:10] == _EXIF), b"")
     return content[:start] + b"".join(part for kind, part in parts if kind not in left), exif
 
 

@@ -176,12 +176,12 @@ class Model(NamedTuple):
         spec = self.spec._asdict()
         return {
             "architecture": spec["name"],
-            "source": "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.weights.source),
+            "source": _shown(self.weights.source),
             "sha256": self.weights.sha256,
             "categories": list(spec["categories"]),
             "outputs": self.outputs,
             "preprocessing": {name: spec[name] for name in PREPROCESSING_FIELDS},
-            "notes": list(self.weights.notes),
+            "notes": [*map(_shown, self.weights.notes)],
         }
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -213,3 +213,8 @@ class Model(NamedTuple):
     def placement(self, image: Any) -> tuple[float, float, float, float]:
         """The box (left, top, right, bottom) of the upright original, in its pixels, that the net sees."""
         return _preprocess.placement(image, self.spec)
+
+
+def _shown(text):
+    """The text with escapes in place of what cannot be printed."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

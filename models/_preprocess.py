@@ -88,7 +88,7 @@ def checked_background(background: str | None) -> str | None:
     if background not in (None, OPAQUE):
         try:
             ImageColor.getrgb(background)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"The background is {background!r}, expected a colour such as white, black or #808080, or {OPAQUE}, "
                 "which ignores transparency; name one of these."
@@ -212,7 +212,7 @@ def _opened(image: Any, background: str | None, window: tuple[float, float] | No
     if isinstance(image, str | os.PathLike):
         return _open_file(os.fspath(image), background, window)
     if isinstance(image, Image.Image):
-        as_given_here = image.mode == "RGB" and "notes" in image.info
+        as_given_here = image.mode == "RGB" and isinstance(image.info.get("notes"), tuple)  # a file has text there
         return image if as_given_here else _rgb(image, name_of(image), background, window)
     return _rgb(_from_array(image), name_of(image), background, window)
 

@@ -86,3 +86,35 @@ def test_what_is_no_array_is_known_by_its_value():
     assert traces == [2, 3, 2]
     unhashable = type("Unhashable", (), {"__hash__": None, "__call__": lambda self, x: x})()
     assert scaled(unhashable, jnp.ones(()), 5) == 5
+
+
+def test_numbers_that_are_measured_compile_nothing(compiled):
+    """Such as the mean colour of each image."""
+    x, target = jnp.asarray(nets.images(1)[0]), jnp.asarray(nets.targets(1)[0])
+
+    def calls(value):
+        metrics.deletion(NET, x, target, x[..., 0], fractions=[0.0, 1.0], chunk=2, fill=value)
+        jp.integrated_gradients(NET, x, target, steps=3, chunk=2, baseline=value)
+        jp.rise(NET, x, target, key=KEY, samples=3, cells=2, chunk=2, fill=value)
+        jp.smooth(jp.gradient, samples=3, sigma=value, chunk=2)(NET, x, target, key=KEY)
+        metrics.infidelity(NET, x, target, x, key=KEY, samples=3, chunk=2, sigma=value)
+
+    calls(0.1)
+    before = len(compiled)
+    for value in (0.2, 0.3, 0.4):
+        calls(value)
+    assert len(compiled) == before
+
+
+def test_what_a_plain_function_looks_at_may_change():
+    """As in a notebook, where a net is a function of parameters that are trained meanwhile."""
+    params = {"w": jnp.ones(3)}
+
+    def net(x, site=jp.untouched):
+        return jnp.mean(x, axis=(0, 1)) * params["w"]
+
+    x, target = jnp.asarray(nets.images(1)[0]), jnp.ones(3)
+    before = jp.occlusion(net, x, target, window=3, stride=3)
+    params["w"] = -jnp.ones(3)
+    np.testing.assert_allclose(jp.occlusion(net, x, target, window=3, stride=3), -before, atol=1e-6)
+    assert np.abs(before).max() > 1e-3

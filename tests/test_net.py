@@ -219,8 +219,9 @@ def twice(scale, x, site=jp.untouched):
         lambda net, x: jp.view(net, "conv", x),
         lambda net, x: jp.taps(net, ["conv"], x, np.ones(3, np.float32)),
         lambda net, x: jp.grad_cam(net, x, np.ones(3, np.float32), layer="conv"),
+        lambda net, x: jp.embedding(net, "conv")(x),
     ],
-    ids=["view", "taps", "grad_cam"],
+    ids=["view", "taps", "grad_cam", "embedding"],
 )
 def test_asking_for_a_name_used_twice_raises(use):
     with pytest.raises(ValueError, match=r"the layer name 'conv' twice"):

@@ -6,7 +6,7 @@ network, or none. What is between them is not in it: a ReLU is taken, and that i
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -39,12 +39,18 @@ def with_head(entries: Arrays, beside: Mapping[str, Arrays], table: Table, class
     bias = kernel.removesuffix("weight") + "bias"
     if kernel in entries or bias in entries:
         entries, notes = _with_bias(entries, kernel)
-        return Head(entries, table, (entries[bias].size,), notes)
+        width = entries[bias].size
+        if other := next((few([*module]) for module in beside.values() if _takes(module, (features, width))), None):
+            raise ValueError(
+                f"it has a classifier, and beside it {other}, which may follow it or take its place: that is not told; "
+                "save the state dict of the network alone, or explain the whole as a network of your own"
+            )
+        return Head(entries, table, (width,), notes)
     inside = {name: a for name, a in entries.items() if name.startswith(f"{own}.")}
     rest = {name: a for name, a in entries.items() if name not in inside}
     if inside and (problem := _problem(inside)):
         raise ValueError(f"its head has {problem}; explain such a module as a network of your own")
-    fitting = [module for module in beside.values() if _takes(module, features) and not _problem(module)]
+    fitting = [module for module in beside.values() if _takes(module, (features,)) and not _problem(module)]
     if inside or len(fitting) == 1:
         return _placed(rest, inside or fitting[0], own, table, classifier, () if inside else tuple(fitting[0]))
     return Head(entries, table, (), (f"there is no {own}: the outputs are the {features} features that it would get",))
@@ -109,18 +115,19 @@ def _problem(module):
     return ""
 
 
-def _takes(module, features):
-    kernels = _kernels(module)
-    return bool(kernels) and module[kernels[0]].shape[1] == features
+def _takes(module, sizes):
+    """Whether the first of its dense layers takes as many inputs as one of the sizes."""
+    return any(module[kernel].shape[1] in sizes for kernel in _kernels(module)[:1])
 
 
 def _kernels(module):
-    """The names of the kernels of dense layers, in the order of the numbers in them."""
-    return sorted((name for name, a in module.items() if name.endswith(".weight") and a.ndim == 2), key=_in_order)
-
-
-def _in_order(name):
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in name.split(".")]
+    """The names of the kernels of dense layers, in the order of their numbers, or else of their sizes or entries."""
+    names = [name for name, a in module.items() if name.endswith(".weight") and a.ndim == 2]
+    if len({re.sub(r"\d+", "", name) for name in names}) == 1:
+        return sorted(names, key=lambda name: [*map(int, re.findall(r"\d+", name))])
+    orders = permutations(names) if len(names) < 6 else ()
+    fitting = [order for order in orders if all(len(module[a]) == module[b].shape[1] for a, b in pairwise(order))]
+    return [*fitting[0]] if len(fitting) == 1 else names
 
 
 def _with_bias(entries, kernel):
@@ -129,4 +136,4 @@ def _with_bias(entries, kernel):
     if f"{layer}.bias" in entries:
         return entries, ()
     note = f"the classifier {layer} has no bias, which is 0 then"
-    return {**entries, f"{layer}.bias": np.zeros(len(entries[kernel]), np.float32)}, (note,)
+    return {**entries, f"{layer}.bias": np.zeros(entries[kernel].shape[:1], np.float32)}, (note,)

@@ -94,6 +94,8 @@ def _item(folder: Path) -> Path | None:
     items = sorted(path.name for path in folder.iterdir() if (path / "_METADATA").is_file())
     if len(items) > 1:
         raise ValueError(f"{folder} has the items {', '.join(items)}: give the folder of the one with the parameters")
+    if items == ["params"] and not (folder / "_CHECKPOINT_METADATA").exists():
+        return None  # of a folder that has lost its record
     return folder / items[0] if items else None
 
 

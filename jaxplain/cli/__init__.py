@@ -1,5 +1,6 @@
 """The command line: each command parses, calls the library and prints."""
 
+import contextlib
 import gc
 import os
 import sys
@@ -67,13 +68,13 @@ def run() -> NoReturn:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", _cache_folder())
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    with lenient_streams() as out:
+    with contextlib.suppress(OSError, ValueError):
+        sweep(cache_folder() / "weights")
+    with lenient_streams() as (out, err):
         status = _status()
-        if out.error is not None:
-            status = status or 1
-            if not isinstance(out.error, BrokenPipeError):  # whose reader has read enough
-                say(f"What is printed is not complete ({out.error.strerror}): give stdout another place.")
-    sys.exit(status)
+        if out.error is not None and not isinstance(out.error, BrokenPipeError):  # whose reader has read enough
+            say(f"What is printed is not complete ({out.error.strerror}): give stdout another place.")
+    sys.exit(status or (1 if out.error or err.lost else 0))
 
 
 def _status():
@@ -93,7 +94,6 @@ def _status():
 def _cache_folder():
     """The folder for compiled functions, or None where there is no place for it."""
     try:
-        sweep(cache_folder() / "weights")
         folder = cache_folder() / "compiled"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError):

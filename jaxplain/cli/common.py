@@ -10,11 +10,11 @@ from jaxplain.cli.tables import show
 
 
 def load(name: str, weights: Any = None, *, outputs: Any = None) -> Any:
-    """The model, after what is to be said of weights that come from a file; of a folder `convert` has said it."""
+    """The model, after what is to be said of its weights; of those in a folder with a record `convert` has said it."""
     from jaxplain import models
 
     model = models.load(name, weights, outputs=outputs)
-    if weights is not None and not Path(weights).is_dir():
+    if weights is not None and not (Path(weights) / "model.json").is_file():
         say_notes(model)
     return model
 

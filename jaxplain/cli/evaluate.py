@@ -70,6 +70,5 @@ def evaluate(
     workflows.keep_photographs(images, [path])
     loaded = load(model, weights, **kind).reading(background, levels)
     found = workflows.evaluate(loaded, images, **given, track=in_turn)
-    if found.images:
-        save(found, path)
+    save(found, path)
     report(found.failed, len(images), "evaluated")

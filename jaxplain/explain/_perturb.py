@@ -116,7 +116,9 @@ def lime(
     _at_least("samples", samples, 1)
     check_image(x)
     segments = check_segments(segments, jnp.shape(x)[:2], num_segments)
-    return _lime(net, x, target, key, segments, num_segments, samples, fill, width, alpha, chunk)
+    filled = None if fill is None else jnp.asarray(fill)
+    penalty = jnp.asarray(width), jnp.asarray(alpha)
+    return _lime(net, x, target, key, segments, num_segments, samples, filled, *penalty, chunk)
 
 
 @reused

@@ -51,7 +51,7 @@ def deletion(
 
     Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
     """
-    return _curve(_removed_or_shown, fractions, heat, fill, net, x, target, score or dot, False, chunk)
+    return _curve(_removed_or_shown, fractions, heat, jnp.asarray(fill), net, x, target, score or dot, False, chunk)
 
 
 def insertion(
@@ -71,7 +71,7 @@ def insertion(
 
     Petsiuk, Das, Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
     """
-    return _curve(_removed_or_shown, fractions, heat, fill, net, x, target, score or dot, True, chunk)
+    return _curve(_removed_or_shown, fractions, heat, jnp.asarray(fill), net, x, target, score or dot, True, chunk)
 
 
 def allegiance(
@@ -94,7 +94,7 @@ def allegiance(
     Llorente, Boal, Sanchez-Ubeda, "A matter of attitude: Focusing on positive and active gradients to boost saliency
     maps", 2023.
     """
-    return _curve(_unmoved, fractions, heat, fill, net, x, exact, chunk)
+    return _curve(_unmoved, fractions, heat, jnp.asarray(fill), net, x, exact, chunk)
 
 
 @reused

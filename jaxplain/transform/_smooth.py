@@ -32,7 +32,8 @@ def smooth(explain: Explain, *, samples: int, sigma: ArrayLike, chunk: int | Non
     @like(explain, added={"key": REQUIRED})
     def mean(net: Net, x: ArrayLike, *rest: Any, key: jax.Array, **options: Any) -> Any:
         check_image(x)
-        return _mean(explain, net, x, rest, sigma, jax.random.split(key, samples), chunk, takes_key, options)
+        keys, scale = jax.random.split(key, samples), jnp.asarray(sigma)
+        return _mean(explain, net, x, rest, scale, keys, chunk, takes_key, options)
 
     return mean
 

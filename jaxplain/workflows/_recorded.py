@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jaxplain._types import OutputKind
 from jaxplain.concepts import fingerprint
-from jaxplain.models import Model, output_kind
+from jaxplain.models import Asked, Model, output_kind
 
 
 class Recorded(NamedTuple):
@@ -48,8 +48,19 @@ def recorded(path: str | os.PathLike[str]) -> Recorded:
     try:
         record = json.loads(path.read_bytes())
         outputs = None if record.get("outputs") is None else output_kind(record["outputs"], 2)
-        return Recorded(record["image"], record["model"], dict(record["weights"]), dict(record["asked"]), outputs)
+        asked = dict(record["asked"])
+        if asked.get("targets") is not None:
+            asked["targets"] = [_target(one) for one in asked["targets"]]
+        return Recorded(record["image"], record["model"], dict(record["weights"]), asked, outputs)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is no record of `jaxplain explain`, or one of an older version; run it anew."
         ) from error
+
+
+def _target(written):
+    """The index of a class, or, of a pair with a sign, what was asked for."""
+    if not isinstance(written, list):
+        return written
+    index, sign = written
+    return Asked(int(index), -1 if sign < 0 else 1)

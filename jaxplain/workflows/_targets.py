@@ -18,7 +18,8 @@ def asked_of(targets: Any, categories: tuple[str, ...]) -> tuple[Asked, ...]:
 
     ValueError where there are none.
     """
-    one = isinstance(targets, str | SupportsIndex | Asked) or _is_covector(targets)
+    axes = getattr(targets, "ndim", None)
+    one = isinstance(targets, str | SupportsIndex | Asked) if axes is None else axes == 0 or _is_covector(targets)
     several: Any = [targets] if one else targets
     found = tuple(dict.fromkeys(find_target(one, categories) for one in several))
     if not found:
@@ -28,7 +29,7 @@ def asked_of(targets: Any, categories: tuple[str, ...]) -> tuple[Asked, ...]:
 
 def _is_covector(targets):
     """Whether it is an array (n,) that is no list of indices."""
-    return getattr(targets, "ndim", 0) == 1 and not np.issubdtype(targets.dtype, np.integer)
+    return targets.ndim == 1 and not np.issubdtype(targets.dtype, np.integer)
 
 
 def check_signs(rows: Iterable[Method], asked: Iterable[Asked], categories: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from mirror import publish
+from PIL import Image
 
 from jaxplain.models import available, load
 from jaxplain.weights_convert import convert, restore, save, sha256
@@ -118,6 +119,12 @@ def test_folders_that_orbax_alone_has_written(wrapped, run, params, tmp_path):
     source, digest, (note,) = load(LITE, out).weights
     assert (source, digest) == ("orbax", None)
     assert "the preprocessing is a guess" in note
+    image = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(image)
+    explained = run("explain", image, "--model", LITE, "--weights", tmp_path / "orbax", "--method", "random")
+    assert "the preprocessing is a guess" in explained.err
+    again = run("explain", image, "--model", LITE, "--weights", out, "--method", "random")
+    assert "guess" not in again.err  # convert has said it
     assert "sha256 unknown" in printed
 
 

@@ -283,8 +283,10 @@ def test_the_other_images_are_still_evaluated(evaluate, photos, tmp_path):
 
 def test_all_images_fail(evaluate, tmp_path):
     result, record = evaluate(tmp_path / "nix.png", tmp_path / "nox.png")
-    assert (result.status, result.out, record) == (1, "", None)
-    assert "2 of 2 images could not be evaluated" in result.err
+    assert (result.status, result.out, record) == (2, "", None)
+    assert "None of 2 images can be evaluated" in result.err
+    assert "nix.png" in result.err
+    assert "nox.png" in result.err
     assert not (tmp_path / "out").exists()
 
 

@@ -90,6 +90,7 @@ def test_closed_streams(program_path):
         return done.returncode, done.stdout, done.stderr
 
     assert shell("2>&-") == (2, "", "")
+    assert shell("2>/dev/full") == (2, "", "")
     status, out, err = shell(">&-")
     assert (status, out) == (2, "")
     assert err.count("\n") == 2
@@ -102,8 +103,13 @@ def test_a_stream_keeps_its_first_error(tmp_path):
         stream = Stream(file)
         assert stream.write("é") == 1
         assert stream.error is None
+        assert not stream.lost
     assert (tmp_path / "text").read_text() == r"\xe9"
-    assert Stream(None).error is not None
+    closed = Stream(None)
+    assert closed.error is not None
+    assert not closed.lost
+    closed.write("a note")
+    assert closed.lost
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend 'cuda'.\nmore")])

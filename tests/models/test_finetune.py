@@ -159,6 +159,11 @@ def one_class(folder):
     (folder / "brick").mkdir(parents=True)
 
 
+def a_name_with_a_no_break_space(folder):
+    one_class(folder)
+    (folder / "caf\u00e9\u00a0noir").mkdir()
+
+
 def no_folders(folder):
     folder.mkdir()
     (folder / "00.png").write_text("no image")
@@ -172,6 +177,7 @@ def no_folders(folder):
         (lambda folder: folder.mkdir(), ["has 0 folders in it", "at least two classes"]),
         (no_folders, ["has 0 folders in it", "sort the images into folders"]),
         (one_class, ["has 1 folders in it"]),
+        (a_name_with_a_no_break_space, [r"the class 'caf\xe9\xa0noir', which cannot be shown", "rename the folder"]),
         (one_image_of_grass, ["fewer than two images of 'grass'", "one to hold out"]),
         (nothing_of_grass, ["fewer than two images of 'grass'"]),
         (unreadable, ["3 of 9 files", "brick/01.png, ", "gravel/01.png: replace or remove", "is not an image that"]),

@@ -106,6 +106,24 @@ def test_other_layers_are_refused(head, words):
         with_head({f"fc.{key}": a.numpy() for key, a in head.state_dict().items()}, {}, RESNET50, "fc", 2048)
 
 
+@pytest.mark.parametrize("inputs", [1000, 2048])
+def test_a_layer_that_may_follow_the_classifier_or_take_its_place_is_refused(inputs):
+    own = {"fc.weight": np.ones((1000, 2048), np.float32), "fc.bias": np.ones(1000, np.float32)}
+    beside = {"head.weight": np.ones((3, inputs), np.float32), "head.bias": np.ones(3, np.float32)}
+    with pytest.raises(ValueError, match=r"a classifier, and beside it head\.weight, head\.bias, which may follow"):
+        with_head(own, modules_of(beside, "base."), RESNET50, "fc", 2048)
+    other = {"head.weight": np.ones((3, 7), np.float32)}
+    assert with_head(own, modules_of(other, "base."), RESNET50, "fc", 2048).widths == (1000,)
+
+
+def test_layers_with_names_come_in_the_order_in_which_they_fit():
+    entries = {"fc.z.weight": np.ones((5, 9)), "fc.a.weight": np.ones((3, 5))}
+    for order in (sorted(entries), sorted(entries, reverse=True)):
+        head = with_head({name: entries[name] for name in order}, {}, RESNET50, "fc", 9)
+        assert head.widths == (5, 3)
+        assert head.notes[0].startswith("fc.z, fc.a are taken as the head")
+
+
 def test_a_network_without_head_gives_features(headed, tmp_path):
     model = load("resnet50", headed(nn.Identity()))
     assert (model.outputs, len(model.spec.categories), model.spec.categories[1]) == ("scores", 2048, "output 1")

@@ -125,6 +125,19 @@ def test_classes_without_names_are_numbered(tmp_path, few_classes):
     assert jax.eval_shape(model.net, model.spec.image).shape == (3,)
 
 
+@pytest.mark.parametrize("name", ["caf\u00e9\u00a0noir", "\u06cc\u200c", "\udcff"])
+def test_names_that_cannot_be_shown_are_refused_before_they_are_kept(name, tmp_path, few_classes):
+    save(tmp_path / "three", few_classes, {"architecture": LITE})
+    assert "cannot be shown" in refusal(LITE, tmp_path / "three", ["a", name, "c"])
+
+
+def test_notes_are_kept_as_they_can_be_shown(tmp_path, few_classes):
+    save(tmp_path / "three", few_classes, {"architecture": LITE})
+    model = load(LITE, tmp_path / "three")
+    model._replace(weights=model.weights._replace(notes=("left out: \x1b\u202e",))).save(tmp_path / "again")
+    assert load(LITE, tmp_path / "again").weights.notes == (r"left out: \x1b\u202e",)
+
+
 def test_a_wrong_number_of_names(tmp_path, few_classes):
     save(tmp_path / "three", few_classes, {"architecture": LITE, "categories": ["cat", "dog"]})
     assert refusal(LITE, tmp_path / "three") == "There are 2 categories, but the weights have 3 outputs; name each."

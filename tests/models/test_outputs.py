@@ -70,6 +70,13 @@ def test_the_softmax_of_one_output_is_refused(f):
     np.testing.assert_allclose(curve.scores[jnp.array([0, -1])], [1, 0.5], atol=1e-6)
 
 
+def test_what_follows_one_output_may_be_traced_or_the_same_far_from_zero():
+    net, x = Partial(one, jnp.float32(1)), jnp.ones((4, 4, 3)) / 16
+    scaled = jax.jit(lambda scale: jp.gradient(jp.then(net, lambda z: scale * z), x, jnp.ones(1)))
+    np.testing.assert_allclose(scaled(2.0), 2 * jp.gradient(net, x, jnp.ones(1)), atol=1e-6)
+    jp.gradient(jp.then(net, lambda z: jnp.where(jnp.abs(z) < 10, z, 0)), x, jnp.ones(1))
+
+
 def test_one_output_keeps_no_allegiance():
     with pytest.raises(ValueError, match="one output, which is always the largest"):
         jp.metrics.allegiance(Partial(one, jnp.float32(1)), jnp.ones((4, 4, 3)), jnp.ones((4, 4)))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 from torchvision import transforms
 
 from jaxplain.models import Note, _metadata
@@ -345,17 +345,29 @@ def test_xmp_that_is_no_utf8(tmp_path):
     assert_same(opened(tmp_path, as_jpeg(xmp=xmp)), np.rot90(np.asarray(stored), -1))
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_png_with_too_much_text_is_read(tmp_path, after):
+def test_a_png_with_too_much_text_is_read(tmp_path, after, turned):
     texts, file = PngImagePlugin.PngInfo(), io.BytesIO()
     texts.add_text("Comment", "x" * 2_000_000, zip=True)
-    Image.fromarray(noise(24, 40)).save(file, "PNG", pnginfo=texts)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6 if turned else 1
+    Image.fromarray(noise(24, 40)).save(file, "PNG", pnginfo=texts, exif=exif)
     content = file.getvalue()
     if after:
         text = next(part for kind, part in _metadata._chunks(content) if kind == b"zTXt")
         content = content.replace(text, b"")
         content = content[:-12] + text + content[-12:]
-    assert_same(opened(tmp_path, content), noise(24, 40))
+    assert_same(opened(tmp_path, content), np.rot90(noise(24, 40), -1) if turned else noise(24, 40))
+
+
+def test_a_text_called_notes_is_no_note(tmp_path):
+    texts, exif = PngImagePlugin.PngInfo(), Image.Exif()
+    texts.add_text("notes", "mine")
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(noise(24, 40)).save(tmp_path / "a.png", pnginfo=texts, exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        assert_same(open_image(image), np.rot90(noise(24, 40), -1))
 
 
 def test_what_is_opened_is_upright_once(tmp_path):

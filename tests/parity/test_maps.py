@@ -1,5 +1,5 @@
-"""Raw maps equal those of captum and pytorch-grad-cam, on EfficientNet-Lite0, and on ResNet50 and
-Inception-v3 with random weights."""
+"""Raw maps equal those of captum and pytorch-grad-cam, on EfficientNet-Lite0, and on ResNet50 with random
+weights."""
 
 import functools
 from typing import Any, NamedTuple
@@ -41,9 +41,8 @@ CAMS = {
 LAYERS = {
     "resnet50": ("layer3.2", "layer4"),
     "efficientnet_lite0": ("_blocks.10", "_swish2"),
-    "inception_v3": ("Mixed_6b.branch7x7_2", "Mixed_7c"),
 }
-SIZES = {"resnet50": (96, 128), "inception_v3": (139, 171)}
+SIZES = {"resnet50": (96, 128)}
 # These divide by a sum of activations, and are not meant for signed ones, whose sum may be near 0: noise of 1e-7 on
 # the activation and the gradient at _blocks.10 changes the map of Grad-CAM++ by 4e-3.
 RECTIFIED = {"grad_cam_plus_plus": "_blocks.10._swish2", "xgrad_cam": "_blocks.10._swish2"}

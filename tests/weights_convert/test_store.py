@@ -165,6 +165,10 @@ def test_missing_parts_are_named(params, tmp_path):
     (folder / "model.json").unlink()
     with pytest.raises(ValueError, match=r"has no model.json"):
         restore(folder)
+    save(tmp_path / "whole", params, RECORD)
+    (tmp_path / "whole" / "model.json").unlink()
+    with pytest.raises(ValueError, match=r"has no model.json"):
+        restore(tmp_path / "whole")
 
 
 def test_sha256(tmp_path):

@@ -148,6 +148,8 @@ def test_a_folder_and_what_cannot_be_read(model, images, tmp_path):
     assert summary.mean.tolist() == [found.values("random", "average_drop").mean()]
     assert summary.interval is None
     assert "mean of 2 images, too few of 10 for an interval" in found.title
+    with pytest.raises(ValueError, match=r"None of 2 images can be evaluated: .*notes\.txt.*notes\.txt"):
+        evaluate(model, [tmp_path / "notes.txt", str(tmp_path / "notes.txt")], methods=["random"])
 
 
 def without_an_order(what):

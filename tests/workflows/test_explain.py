@@ -263,8 +263,11 @@ def test_jaxs_settings_hold_in_long_computations_too(passes, model):
 def test_one_target_is_a_name_or_an_index(model):
     name = model.spec.categories[281]
     own = {"light": lambda net, x, target: x.sum(-1)}
-    for one in (name, 281, "281", [281], (name,)):
+    for one in (name, 281, "281", [281], (name,), np.array(281), model.target(281), model.targets(281)):
         assert explain(model, "sample:coffee", methods=own, targets=one).classes == (281,)
+    assert explain(model, "sample:coffee", methods=own, targets=np.array([3, 1])).classes == (3, 1)
+    assert explain(model, "sample:coffee", methods=own, targets=model.targets(3, "not espresso")).classes == (3, 967)
+    assert explain(model, "sample:coffee", methods=own, targets=(281, 1)).classes == (281, 1)
     with pytest.raises(ValueError, match="no targets"):
         explain(model, "sample:coffee", targets=[])
     with pytest.raises(ValueError, match="number of segments is 0"):
