@@ -23,7 +23,7 @@ def max_sensitivity(
     target: ArrayLike,
     *,
     key: Array,
-    radius: float = 0.02,
+    radius: ArrayLike = 0.02,
     samples: int = 10,
     chunk: int | None = 16,
     **options: Any,
@@ -36,7 +36,7 @@ def max_sensitivity(
     Yeh, Hsieh, Suggala, Inouye, Ravikumar, "On the (In)fidelity and Sensitivity of Explanations", 2019.
     """
     check_image(x)
-    x = jnp.asarray(x)
+    x, radius = jnp.asarray(x), jnp.asarray(radius)
     plain = explain(net, x, target, **options)
 
     def change(key):
@@ -56,7 +56,7 @@ def infidelity(
     *,
     key: Array,
     samples: int = 50,
-    sigma: float = 0.1,
+    sigma: ArrayLike = 0.1,
     perturb: Callable[[Array, Array], Array] | None = None,
     normalise: bool = False,
     chunk: int | None = 16,

@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 import jaxplain as jp
 from jaxplain.models import Model, Spec, Weights
-from jaxplain.workflows import evaluate, explain
+from jaxplain.workflows import evaluate, explain, recorded
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 NAMES = ("pneumonia", "fracture", "oedema", "nodule")
@@ -47,7 +47,7 @@ def labels():
     return model_of([-8.44, 1.5, 2.5, -1.0], "sigmoid")
 
 
-def test_one_output_and_what_is_not_it(one):
+def test_one_output_and_what_is_not_it(one, tmp_path):
     answer = explain(one, IMAGE, targets=["pneumonia", "not pneumonia"])
     assert repr(answer) == "Explanation('image': pneumonia, not pneumonia, by grad_cam)"
     assert [row[2:] for row in answer.table().rows] == [("2.2e-17", "-38.37", "yes"), ("1.000", "38.37", "yes")]
@@ -61,7 +61,8 @@ def test_one_output_and_what_is_not_it(one):
     assert (first["class"], second["class"]) == ("pneumonia", "not pneumonia")
     assert first["probability"] == pytest.approx(2.17e-17, rel=1e-2)
     assert (second["probability"], second["score"]) == (1.0, pytest.approx(38.37))
-    again = explain(one, IMAGE, **record["asked"])
+    answer.save(tmp_path / "x")
+    again = explain(one, IMAGE, **recorded(tmp_path / "x.json").asked)
     assert_close(again.maps["grad_cam"], answer.maps["grad_cam"], 0)
 
 
