@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+import torch
 from compare import assert_close
 
 import jaxplain as jp
@@ -209,3 +210,41 @@ def test_layers_are_randomised_by_name(which, request):
     )
     expected = {"of_equinox": ["parts.0", "norm", "conv"], "of_keras": ["head", "inner/conv", "norm", "stem"]}
     assert [name.removeprefix("functional/") for name in found] == expected[which]
+
+
+KERNEL = np.random.default_rng(3).normal(size=(4, 3, 3, 3)).astype(np.float32)  # as torch has it
+BIAS, HEAD = np.float32([0.1, -0.2, 0.3, 0]), np.random.default_rng(4).normal(size=(5, 4)).astype(np.float32)
+
+
+def in_equinox():
+    def mean(a):
+        return jnp.mean(a, axis=(1, 2))
+
+    conv = eqx.nn.Conv2d(3, 4, 3, padding=1, key=jax.random.key(0))
+    conv = eqx.tree_at(lambda c: (c.weight, c.bias), conv, (jnp.asarray(KERNEL), jnp.asarray(BIAS)[:, None, None]))
+    head = eqx.nn.Linear(4, 5, use_bias=False, key=jax.random.key(0))
+    head = eqx.tree_at(lambda layer: layer.weight, head, jnp.asarray(HEAD))
+    return jp.from_equinox(eqx.nn.Sequential([conv, eqx.nn.Lambda(jax.nn.relu), eqx.nn.Lambda(mean), head]))
+
+
+def in_keras():
+    conv, head = LAYERS.Conv2D(4, 3, padding="same"), LAYERS.Dense(5, use_bias=False)
+    parts = [conv, LAYERS.Activation("relu"), LAYERS.GlobalAveragePooling2D(), head]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *parts])
+    conv.set_weights([KERNEL.transpose(2, 3, 1, 0), BIAS])
+    head.set_weights([HEAD.T])
+    return jp.from_keras(model)
+
+
+@pytest.mark.parametrize("made", [in_equinox, in_keras])
+def test_the_same_network_in_torch_has_the_same_gradients(made):
+    x = torch.tensor(X.transpose(2, 0, 1)[None].copy(), requires_grad=True)
+    a = torch.nn.functional.conv2d(x, torch.tensor(KERNEL), torch.tensor(BIAS), padding=1).relu()
+    z = torch.tensor(HEAD) @ a.mean((2, 3))[0]
+    by_x, by_a = torch.autograd.grad(z @ torch.tensor(TARGET), (x, a))
+    net = made()
+    relu = list(jp.layers(net, X))[1]
+    assert_close(net(X), z.detach().numpy())
+    assert_close(jp.gradient(net, X, TARGET), by_x[0].numpy().transpose(1, 2, 0))
+    heat = (a * by_a.mean((2, 3), keepdim=True)).sum(1)[0]
+    assert_close(jp.grad_cam(net, X, TARGET, layer=relu), heat.detach().numpy())
