@@ -40,7 +40,8 @@ def with_head(entries: Arrays, beside: Mapping[str, Arrays], table: Table, class
     if kernel in entries or bias in entries:
         entries, notes = _with_bias(entries, kernel)
         width = entries[bias].size
-        if other := next((few([*module]) for module in beside.values() if _takes(module, (features, width))), None):
+        heads = (module for module in beside.values() if all(a.ndim < 3 for a in module.values()))  # no second network
+        if other := next((few([*module]) for module in heads if _takes(module, (features, width))), None):
             raise ValueError(
                 f"it has a classifier, and beside it {other}, which may follow it or take its place: that is not told; "
                 "save the state dict of the network alone, or explain the whole as a network of your own"

@@ -112,8 +112,9 @@ def test_a_layer_that_may_follow_the_classifier_or_take_its_place_is_refused(inp
     beside = {"head.weight": np.ones((3, inputs), np.float32), "head.bias": np.ones(3, np.float32)}
     with pytest.raises(ValueError, match=r"a classifier, and beside it head\.weight, head\.bias, which may follow"):
         with_head(own, modules_of(beside, "base."), RESNET50, "fc", 2048)
-    other = {"head.weight": np.ones((3, 7), np.float32)}
-    assert with_head(own, modules_of(other, "base."), RESNET50, "fc", 2048).widths == (1000,)
+    momentum = {"base_k.fc.weight": np.ones((1000, 2048)), "base_k.conv1.weight": np.ones((64, 3, 7, 7))}
+    for other in ({"head.weight": np.ones((3, 7))}, momentum):
+        assert with_head(own, modules_of(other, "base."), RESNET50, "fc", 2048).widths == (1000,)
 
 
 def test_layers_with_names_come_in_the_order_in_which_they_fit():
