@@ -206,7 +206,7 @@ class Explanation(Result):
             return []
         photo = self.reference.photo
         picture = _seen(photo, self.model.placement(photo))
-        title = f"the reference {file_name(self.reference.image)}\nwith the same channels' weights"
+        title = f"the reference {file_name(self.reference.image)}\nwith the same weights"
         return [
             Panel(
                 title, picture, self.similarities[layer][1], scale=scale_of(self.similarities[layer][1], signed=False)
