@@ -44,6 +44,13 @@ def run(*arguments):
     return Result(ended.value.code or 0, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # pyright: ignore[reportArgumentType] run exits with numbers
 
 
+def started(command, **options):
+    """A program that goes on meanwhile, and heeds Ctrl-C also where the tests run in the background."""
+    heed = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    heeding = [sys.executable, "-c", heed, *map(str, command)]
+    return subprocess.Popen(heeding, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
 def program(*arguments, cwd=None, **environment):
     """The command as a program of its own."""
     done = subprocess.run(
@@ -69,6 +76,11 @@ def users_cache(monkeypatch, tmp_path_factory):
 @pytest.fixture(name="run", scope="session")
 def run_fixture():
     return run
+
+
+@pytest.fixture(name="started", scope="session")
+def started_fixture():
+    return started
 
 
 @pytest.fixture(name="program", scope="session")

@@ -403,11 +403,11 @@ def test_a_reader_that_stops_reading(program_path, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_interrupted_between_images(program_path, tmp_path):
+def test_interrupted_between_images(program_path, tmp_path, started):
     images = "sample:chelsea", "sample:coffee", "sample:rocket", "sample:camera", "sample:astronaut"
     command = [program_path, "explain", *images, "--out", tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while "written" not in process.stdout.readline():  # pyright: ignore[reportOptionalMemberAccess] a pipe
+    with started(command) as process:
+        while "written" not in process.stdout.readline():
             pass
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)

@@ -79,10 +79,8 @@ def command(program_path, server, way):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_interrupted_downloads_leave_nothing(number, status, program_path, run, server, weights):
-    with subprocess.Popen(
-        command(program_path, server, "stalled"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+def test_interrupted_downloads_leave_nothing(number, status, program_path, run, server, weights, started):
+    with started(command(program_path, server, "stalled")) as process:
         while not any(path.stat().st_size for path in weights.glob(".*/*.pth")):
             assert process.poll() is None
             time.sleep(0.02)

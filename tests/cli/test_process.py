@@ -30,15 +30,8 @@ while True:
 """
 
 
-def started(command, **options):
-    """A program that heeds Ctrl-C also where the tests run in the background."""
-    heed = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
-    heeding = [sys.executable, "-c", heed, *map(str, command)]
-    return subprocess.Popen(heeding, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_what_swallows_exceptions(number, status):
+def test_a_signal_ends_what_swallows_exceptions(number, status, started):
     with started([sys.executable, "-c", DEAF]) as process:
         assert process.stdout.readline() == "ready\n"  # pyright: ignore[reportOptionalMemberAccess] a pipe
         process.send_signal(number)
@@ -47,7 +40,7 @@ def test_a_signal_ends_what_swallows_exceptions(number, status):
 
 
 @pytest.mark.parametrize(("wait", "number"), [(0.0, signal.SIGTERM), (1.5, signal.SIGINT)], ids=["import", "compile"])
-def test_a_signal_ends_the_command_while_it_imports_and_compiles(wait, number, program_path, tmp_path):
+def test_a_signal_ends_the_command_while_it_imports_and_compiles(wait, number, program_path, tmp_path, started):
     with started([program_path, "explain", "sample:chelsea", "--method", "rise", "--out", tmp_path]) as process:
         maps = Path(f"/proc/{process.pid}/maps")  # jaxlib is loaded
         while "jaxlib" not in maps.read_text():
