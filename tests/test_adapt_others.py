@@ -213,7 +213,7 @@ def test_layers_are_randomised_by_name(which, request):
 
 
 KERNEL = np.random.default_rng(3).normal(size=(4, 3, 3, 3)).astype(np.float32)  # as torch has it
-BIAS, HEAD = np.float32([0.1, -0.2, 0.3, 0]), np.random.default_rng(4).normal(size=(5, 4)).astype(np.float32)
+BIAS, HEAD = np.array([0.1, -0.2, 0.3, 0], np.float32), np.random.default_rng(4).normal(size=(5, 4)).astype(np.float32)
 
 
 def in_equinox():

