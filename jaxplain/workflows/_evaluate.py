@@ -130,8 +130,8 @@ def _evaluated(plan, images, track):
                 raise
             failed.append((photo.image, error))
     if not outcomes:
-        told = "; ".join(str(error) for _, error in failed[:5])
-        raise ValueError(f"None of {len(images)} images can be evaluated: {told}") from failed[0][1]
+        reasons = "; ".join(str(error) for _, error in failed[:5])
+        raise ValueError(f"None of {len(images)} images can be evaluated: {reasons}") from failed[0][1]
     found = Evaluation(plan.setting, tuple(outcomes), tuple(failed), summarised(outcomes))
     if not any(summary.count for row in found.summaries.values() for summary in row.values()):
         raise ValueError(f"No map can be measured, since none has an order: {found.left_out}.")
