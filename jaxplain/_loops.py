@@ -17,8 +17,6 @@ from jaxplain._types import Rule
 F = TypeVar("F", bound=Callable[..., Any])
 
 _report: ContextVar[Callable[[int, int], None] | None] = ContextVar("report", default=None)
-
-
 _MEASURED = {"baseline", "fill", "radius", "sigma"}  # numbers that may be another for each image
 
 

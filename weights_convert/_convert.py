@@ -59,7 +59,7 @@ def converted(source: Any, model: str, *, entry: str | None = None) -> Converted
         params = assemble(head.entries, head.table, parameter_shapes(model, head.widths))
     except ValueError as error:
         outside = f"; outside of {scope} are {few([*beside, *found.others])}" if scope and beside else ""
-        raise ValueError(f"{_named(source)} does not fit {model}: {error}{outside}") from error
+        raise ValueError(f"{named(source)} does not fit {model}: {error}{outside}") from error
     left_out = [*(name for name in beside if name not in head.taken), *found.others]
     notes = (*found.notes, *head.notes, *((f"left out: {few(left_out)}",) if left_out else ()))
     return Converted(params, notes)
@@ -101,7 +101,3 @@ def _leaf(shape):
 def expected_shapes() -> dict[str, Shapes]:
     """The shapes of each network's parameters, by scope and leaf."""
     return json.loads((files("jaxplain.weights_convert") / "expected.json").read_text(encoding="utf-8"))
-
-
-def _named(source: Any) -> str:
-    return str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else f"the {type(source).__name__}"

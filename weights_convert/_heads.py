@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxplain.weights_convert._engine import Row, Table, entry_for, source_of
+from jaxplain.weights_convert._engine import Table, entry_for, source_of
+from jaxplain.weights_convert._tables import dense
 
 Arrays = Mapping[str, np.ndarray]
+
+_LEAVES = ("weight", "bias")
 
 
 class Head(NamedTuple):
@@ -40,11 +43,11 @@ def with_head(entries: Arrays, beside: Mapping[str, Arrays], table: Table, class
     if kernel in entries or bias in entries:
         entries, notes = _with_bias(entries, kernel)
         width = entries[bias].size
-        heads = (module for module in beside.values() if all(a.ndim < 3 for a in module.values()))  # no second network
-        if other := next((few([*module]) for module in heads if _takes(module, (features, width))), None):
+        flat = [module for module in beside.values() if all(a.ndim < 3 for a in module.values())]  # no second network
+        if heads := [module for module in flat if _takes(module, (features, width))]:
             raise ValueError(
-                f"it has a classifier, and beside it {other}, which may follow it or take its place: that is not told; "
-                "save the state dict of the network alone, or explain the whole as a network of your own"
+                f"it has a classifier, and beside it {few([*heads[0]])}, which may follow it or take its place: that "
+                "is not told; save the state dict of the network alone, or explain the whole as a network of your own"
             )
         return Head(entries, table, (width,), notes)
     inside = {name: a for name, a in entries.items() if name.startswith(f"{own}.")}
@@ -77,7 +80,8 @@ def _placed(rest, inside, own, table, classifier, taken):
     if len(layers) == 1:
         names, note = [own], f"{layers[0]} is taken as the classifier; a ReLU around it, say, is not told"
     else:
-        names, table = [f"{classifier}.{2 * number}" for number in range(len(layers))], _in_layers(table, classifier)
+        names = [f"{classifier}.{2 * number}" for number in range(len(layers))]
+        table = table._replace(rows=(*table.rows, *dense(rf"{re.escape(classifier)}\.\d+")))
         note = f"{few(layers)} are taken as the head, with a ReLU between each two, which is not told"
     entries, notes, widths = dict(rest), (note,), []
     for layer, name in zip(layers, names, strict=True):
@@ -85,19 +89,6 @@ def _placed(rest, inside, own, table, classifier, taken):
         entries, more = _with_bias(entries, f"{name}.weight")
         notes, widths = notes + more, [*widths, entries[f"{name}.bias"].size]
     return Head(entries, table, tuple(widths), notes, taken)
-
-
-_LEAVES = ("weight", "bias")
-
-
-def _in_layers(table, classifier):
-    """The table with rows for several dense layers in place of the classifier."""
-    source = rf"{re.escape(classifier)}\.(\d+)"
-    rows = (
-        Row(rf"{source}\.weight", rf"{classifier}.\1/kernel", "dense"),
-        Row(rf"{source}\.bias", rf"{classifier}.\1/bias"),
-    )
-    return table._replace(rows=(*table.rows, *rows))
 
 
 def _problem(module):

@@ -42,8 +42,8 @@ def read_entries(source: Any, entry: str | None = None) -> Entries:
 
 
 def named(source: Any) -> str:
-    """A source in a message."""
-    return str(source) if isinstance(source, str | os.PathLike) else "the source"
+    """A source in a message: its path, or what it is."""
+    return str(source) if isinstance(source, str | os.PathLike) else f"the {type(source).__name__}"
 
 
 def _is_array(value: Any) -> bool:
