@@ -9,6 +9,7 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -66,3 +67,12 @@ def _compiled_quickly_and_freed(request):
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _signals_are_left_alone():
+    """The command's `main` has them end the process, which later tests would not outlive."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert signal.set_wakeup_fd(-1) == -1
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers

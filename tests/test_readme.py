@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def test_the_readme_has_commands():
 
 
 def run_command(command, folder, monkeypatch):
+    from jaxplain.cli import run  # not main, which has signals end the process, and while it has another name
+
     program, *arguments = shlex.split(command)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
@@ -77,10 +80,8 @@ def run_command(command, folder, monkeypatch):
         subprocess.run([sys.executable, *arguments], check=True)
         return
     assert program == "jaxplain"
-    from jaxplain.cli import main
-
-    with pytest.raises(SystemExit) as end:
-        main()
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
+        run()
     assert not end.value.code
     written = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime_ns >= began]
     if kinds := WRITTEN.get(" ".join(arguments[:2]), WRITTEN.get(arguments[0])):
