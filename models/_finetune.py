@@ -13,7 +13,7 @@ Labels (N,) number classes that exclude each other, and the loss is the cross-en
 0 or 1, do not (see read_labels): each output is the logit of one, and the loss is the mean of their sigmoid
 cross-entropies. Then each image is held out by chance, with a share of those of each label.
 
-Images are (N, S, S, 3) uint8, resized and cropped as the network wants them: 150 kB each for S = 224. Any array that is
+Images are (N, S, S, C) uint8, resized and cropped as the network wants them: 150 kB each for S = 224. Any array that is
 indexed by rows will do, so one in a file (`np.memmap`) is read batch by batch. Batches have one size: rows that fill
 the last one have weight 0. All randomness comes from `key`.
 """
@@ -48,13 +48,13 @@ _SLOWER = 100  # all layers move by so much less in a step than the classifier d
 
 
 class Examples(NamedTuple):
-    """Images (N, S, S, 3) with their labels, the categories that these are of, and the files they came from.
+    """Images (N, S, S, C) with their labels, the categories that these are of, and the files they came from.
 
     Labels (N,) are numbers of categories, labels (N, n) are 1 where an image has a category, else 0. `notes` are what
     was chosen for each file's image; see `open_image`.
     """
 
-    images: UInt8[np.ndarray, "N S S 3"]
+    images: UInt8[np.ndarray, "N S S C"]
     labels: Int[np.ndarray, "N *n"]
     categories: tuple[str, ...]
     files: tuple[Path, ...] = ()
@@ -144,7 +144,7 @@ def finetune(
 
 
 def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Examples:
-    """The images of a folder with a folder for each class, as the spec has them: (N, S, S, 3).
+    """The images of a folder with a folder for each class, as the spec has them: (N, S, S, C).
 
     The categories are the folders' names in alphabetical order. Hidden files, and files beside the folders, are left
     out. ValueError if there are fewer than two folders, if one has fewer than two files, or, with their names, if any
@@ -158,7 +158,7 @@ def read_folder(folder: str | Path, spec: Spec, track: Track = untracked) -> Exa
 
 
 def read_images(files: Sequence[Path], spec: Spec, track: Track = untracked) -> tuple[np.ndarray, tuple[Notes, ...]]:
-    """The images of files (N, S, S, 3) as the spec has them, with notes; ValueError with their names if any is none."""
+    """The images of files (N, S, S, C) as the spec has them, with notes; ValueError with their names if any is none."""
     images, unreadable, notes, count = np.empty((len(files), *spec.image.shape), np.uint8), {}, (), 0
     for batch in batches(track(files, "reading"), spec, _READ_AT_ONCE, failed=unreadable.__setitem__):
         rows = len(batch.images)
@@ -203,7 +203,7 @@ def split_labels(labels: Int[np.ndarray, "N n"], share: float, *, key: PRNGKeyAr
 
 
 def features(
-    model: Model, images: UInt8[np.ndarray, "N S S 3"], batch: int = 16, track: Track = untracked
+    model: Model, images: UInt8[np.ndarray, "N S S K"], batch: int = 16, track: Track = untracked
 ) -> Float[np.ndarray, "N C"]:
     """What the model's classifier, its last layer, gets for each image."""
     net, work = trunk(model.net, model.spec), track(_batches(np.arange(len(images)), batch), "features")

@@ -60,7 +60,7 @@ def check_same(module: Any, ours: nn.Module, params: dict[str, Any], spec: Spec)
     torch's convolutions: nothing is compiled.
     """
     module, name = _bare(module), type(module).__name__
-    pixels = np.random.default_rng(0).random((1, SIDE, SIDE, 3), np.float32)
+    pixels = np.random.default_rng(0).random((1, SIDE, SIDE, len(spec.mean)), np.float32)
     theirs = _outputs(module, (pixels - _channels(_mean(module, spec))) / _channels(_std(module, spec)), name)
     with nn.intercept_methods(_in_torch):
         own = ours.apply({"params": params}, jnp.asarray((pixels - _channels(spec.mean)) / _channels(spec.std)))
@@ -84,7 +84,7 @@ _WAY_OUT = (
 
 
 def _channels(values):
-    return np.array(values, np.float32).reshape(1, 1, 1, 3)
+    return np.array(values, np.float32).reshape(1, 1, 1, -1)
 
 
 def _mean(module, spec):
@@ -107,7 +107,7 @@ def _bare(module):
 
 
 def _outputs(module, X, name):
-    """The module's outputs (1, n) for a batch (1, H, W, 3)."""
+    """The module's outputs (1, n) for a batch (1, H, W, C)."""
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(X.transpose(0, 3, 1, 2)))

@@ -32,6 +32,7 @@ from jaxplain.weights_convert import (
     parameter_shapes,
     restore,
     sha256,
+    stem,
 )
 
 SIZES = range(8, 16_385)  # as of images
@@ -165,9 +166,12 @@ def _read(known, weights, entry):
     if weights is None:
         weights = known.published[0].name
     if not isinstance(weights, str | os.PathLike):
-        found, told = converted(weights, known.spec.name, entry=entry), preprocessing_of(weights)
-        told = checked_preprocessing(told, known.spec, f"The live {type(weights).__name__}", "give its state_dict()")
-        spec, rest = known.spec._replace(**told), [name for name in PREPROCESSING_FIELDS if name not in told]
+        found = converted(weights, known.spec.name, entry=entry)
+        spec, told = _spec(known, found.parameters), preprocessing_of(weights)
+        if len(spec.mean) != len(known.spec.mean):  # timm and torchvision tell that of three channels all the same
+            told = {name: value for name, value in told.items() if name not in ("mean", "std")}
+        told = checked_preprocessing(told, spec, f"The live {type(weights).__name__}", "give its state_dict()")
+        spec, rest = spec._replace(**told), [name for name in PREPROCESSING_FIELDS if name not in told]
         notes = (*found.notes, guess(spec, rest)) if rest else found.notes
         return found.parameters, spec, Weights(f"a live {type(weights).__name__}", None, notes)
     published = next((p for p in known.published if p.name == str(weights)), None)
@@ -188,8 +192,8 @@ def _read(known, weights, entry):
         params, notes = converted(path, known.spec.name, entry=entry)
     digest = hashing.result()
     recognised = next((known.spec_of(p) for p in known.published if digest.startswith(p.digest)), None)
-    notes = notes if recognised else (*notes, guess(known.spec))
-    return params, recognised or known.spec, Weights(path.name, digest, notes)
+    spec = recognised or _spec(known, params)
+    return params, spec, Weights(path.name, digest, notes if recognised else (*notes, guess(spec)))
 
 
 def _check_digest(known, published, path, digest):
@@ -208,7 +212,8 @@ def guess(spec: Spec, fields: Sequence[str] = PREPROCESSING_FIELDS) -> str:
     """The note that nothing tells how images were prepared for the weights."""
     facts = spec._asdict()
     values = ", ".join(f"{name} {_shown(facts[name])}" for name in fields)
-    return f"{GUESS}, that of {spec.name}'s first published weights: {values}; `jaxplain convert` stores another"
+    ours = "" if len(spec.mean) == 3 else " with the average of their channels"
+    return f"{GUESS}, that of {spec.name}'s first published weights{ours}: {values}; `jaxplain convert` stores another"
 
 
 def _shown(value):
@@ -223,10 +228,11 @@ def _restored(known, folder):
             "load that model, or give this one's weights."
         )
     _check_parameters(known, params, folder)
-    _check_record(record, folder, known.spec)
+    spec = _spec(known, params)
+    _check_record(record, folder, spec)
     given = record.get("preprocessing", {}) | {"categories": record.get("categories", ())}
     given |= {"outputs": record.get("outputs")}
-    spec = known.spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    spec = spec._replace(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
     notes = (*record.get("notes", ()), *(() if "preprocessing" in record else (guess(spec),)))
     return params, spec, Weights(record.get("source", folder.name), record.get("sha256"), notes)
 
@@ -256,7 +262,7 @@ def checked_preprocessing(given: Any, default: Spec, holder: object, advice: str
     if unknown := set(given) - set(PREPROCESSING_FIELDS):
         raise ValueError(f"{holder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or {advice}.")
     for name, value in given.items():
-        if not _fits(name, value):
+        if not _fits(name, value, len(default.mean)):
             raise ValueError(f"{holder} has the preprocessing {name} = {value!r:.60}, which cannot be; {advice}.")
     sizes = default._asdict() | given
     if sizes["resize"] < sizes["input_size"]:
@@ -267,20 +273,20 @@ def checked_preprocessing(given: Any, default: Spec, holder: object, advice: str
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
-def _fits(name, value):
+def _fits(name, value, channels):
     """Whether a value of the preprocessing is of its kind."""
     if name in ("input_size", "resize"):
         return type(value) is int and value in SIZES
     if name == "interpolation":
         return value in INTERPOLATIONS
-    numbers = isinstance(value, list | tuple) and len(value) == 3 and all(type(v) in (int, float) for v in value)
+    numbers = isinstance(value, list | tuple) and len(value) == channels and all(type(v) in (int, float) for v in value)
     return numbers and all(abs(v) < 1000 and (v > 1e-3 or name == "mean") for v in value)
 
 
 def _check_parameters(known, params, folder):
     """Raises ValueError listing what a folder's parameters lack, have too much, in another shape, or not finite."""
     given = _shapes(params)
-    expected = _shapes(parameter_shapes(known.spec.name, _widths(known, given)))
+    expected = _shapes(parameter_shapes(known.spec.name, _widths(known, given), _channels(known, given)))
     problems = [
         f"{name} is {given.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
         for name in sorted(given.keys() | expected.keys())
@@ -298,6 +304,21 @@ def _widths(known, shapes):
     found = ((re.fullmatch(rf"{path}(?:/(\d+))?/bias", name), shape) for name, shape in shapes.items())
     numbered = {int(match[1] or 0): shape for match, shape in found if match and shape}
     return tuple(numbered[number][0] for number in sorted(numbered))
+
+
+def _channels(known, shapes):
+    """The number of an image's channels, from the shapes of all parameters by path; 3 where the stem is missing."""
+    shape = shapes.get(f"{stem(known.spec.name).replace('.', '/')}/kernel", ())
+    return shape[2] if len(shape) == 4 else len(known.spec.mean)
+
+
+def _spec(known, params):
+    """The network's Spec before anything else is told: for another number of channels the average of RGB's."""
+    channels = _channels(known, _shapes(params))
+    if channels == len(known.spec.mean):
+        return known.spec
+    mean, std = ((round(sum(values) / len(values), 6),) * channels for values in (known.spec.mean, known.spec.std))
+    return known.spec._replace(mean=mean, std=std)
 
 
 def _leaves(params):

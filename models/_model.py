@@ -92,24 +92,24 @@ class Model(NamedTuple):
         spec = self.spec
         return _preprocess.open_image(image, background=spec.background, levels=spec.levels)
 
-    def levels(self, image: Any) -> UInt8[np.ndarray, "S S 3"]:
+    def levels(self, image: Any) -> UInt8[np.ndarray, "S S C"]:
         """The image in uint8 levels from 0 to 255, resized and cropped to the network's input size S."""
         return _preprocess.levels(image, self.spec)
 
-    def pixels(self, image: Any) -> Float[Array, "S S 3"]:
+    def pixels(self, image: Any) -> Float[Array, "S S C"]:
         """The image in [0, 1], resized and cropped to the network's input size S."""
         return jnp.asarray(_preprocess.pixels(image, self.spec))
 
     @property
     def normalise(self) -> Partial:
-        """The function from pixels (S, S, 3) in [0, 1] to the net's input: (pixels - mean) / std."""
+        """The function from pixels (S, S, C) in [0, 1] to the net's input: (pixels - mean) / std."""
         return Partial(_preprocess.normalise, jnp.asarray(self.spec.mean), jnp.asarray(self.spec.std))
 
-    def prepare(self, image: Any) -> Float[Array, "S S 3"]:
+    def prepare(self, image: Any) -> Float[Array, "S S C"]:
         """The net's input for an image: normalise(pixels(image))."""
         return self.normalise(self.pixels(image))
 
-    def prepare_all(self, images: Iterable[Any], *, failed: Failed | None = None) -> Float[Array, "B S S 3"]:
+    def prepare_all(self, images: Iterable[Any], *, failed: Failed | None = None) -> Float[Array, "B S S C"]:
         """The net's inputs for images, which are decoded in threads: each row is `prepare` of an image.
 
         An image that cannot be read raises its error, or is left out after failed(image, error).

@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     """
 
     images: tuple[Any, ...]
-    levels: UInt8[np.ndarray, "size S S 3"]
+    levels: UInt8[np.ndarray, "size S S C"]
     notes: tuple[Notes, ...] = ()
 
 
@@ -62,8 +62,8 @@ def batches(
     return _batches(images, spec, size, failed)
 
 
-def normalised(normalise: Callable[[Array], Array], levels: ArrayLike) -> Float[Array, "B S S 3"]:
-    """The net's inputs for levels (B, S, S, 3): normalise(levels / 255) of each image, under jit too.
+def normalised(normalise: Callable[[Array], Array], levels: ArrayLike) -> Float[Array, "B S S C"]:
+    """The net's inputs for levels (B, S, S, C): normalise(levels / 255) of each image, under jit too.
 
     Looked up, the quotients are those of `model.pixels` to the bit: compiled, a division by 255 is a product with its
     reciprocal.
@@ -71,7 +71,7 @@ def normalised(normalise: Callable[[Array], Array], levels: ArrayLike) -> Float[
     levels = jnp.asarray(levels)
     if levels.dtype != jnp.uint8 or levels.ndim != 4:
         raise ValueError(
-            f"Got levels of shape {levels.shape} and dtype {levels.dtype}, expected uint8 of shape (B, S, S, 3); "
+            f"Got levels of shape {levels.shape} and dtype {levels.dtype}, expected uint8 of shape (B, S, S, C); "
             "give pixels in [0, 1] to model.normalise."
         )
     return jax.vmap(normalise)(jnp.asarray(_QUOTIENTS)[levels])

@@ -10,7 +10,8 @@ What an image leaves open is chosen, and the choice is a note: a warning (`Note`
   integers and floats by the smallest of the ranges 0 to 1 (floats only), 0 to 255 and 0 to 65,535 that holds them all.
   `levels` are those of black and white instead, and what is beyond them is clipped.
 
-Pixels are (H, W, 3) in [0, 1]; sizes and boxes are in the order width, height, as in PIL.
+Pixels are (H, W, C) in [0, 1], where C is 3 for RGB, or 1 for a network of one channel: grey as PIL's `convert("L")`
+makes it of RGB. Sizes and boxes are in the order width, height, as in PIL.
 """
 
 import difflib
@@ -35,7 +36,7 @@ from jaxplain.models._notes import Notes, announce, notes_of
 from jaxplain.models._spec import Spec
 
 Levels = str | Sequence[float | int]
-Channels = ArrayLike | tuple[ArrayLike, ArrayLike, ArrayLike]
+Channels = ArrayLike | tuple[ArrayLike, ...]
 
 SHORTEST_SIDE = 8
 LONGEST_SIDE = 16_384
@@ -44,6 +45,7 @@ MOST_ELONGATED = 50
 
 _BRIGHTEST = 10.0  # pixels with noise are beyond [0, 1], and levels to 255 beyond this
 
+_MODES = {1: "L", 3: "RGB"}  # PIL's, by the number of a network's channels
 OPAQUE = "opaque"  # as a background: transparency is ignored
 _TRANSPARENT = "transparent parts are seen on white; --background COLOUR (in Python background=) names another colour"
 _DARK = "Pillow reads the upper 8 of 16 bits of colours, and there is little in them, so it is dark: scale it to 8 bits"
@@ -127,25 +129,31 @@ def samples() -> tuple[str, ...]:
     return tuple(_SAMPLES)
 
 
-def levels(image: Any, spec: Spec) -> UInt8[np.ndarray, "S S 3"]:
-    """The image resized and centrally cropped, uint8 of shape (input_size, input_size, 3).
+def levels(image: Any, spec: Spec) -> UInt8[np.ndarray, "S S C"]:
+    """The image resized and centrally cropped, uint8 of shape (input_size, input_size, C).
 
-    Equal to torchvision's Resize and CenterCrop on the upright RGB image, channels last.
+    Equal to torchvision's Resize and CenterCrop on the upright image in RGB or grey, channels last.
     """
     return fitted(open_image(image, background=spec.background, levels=spec.levels), spec)
 
 
-def fitted(opened: Image.Image, spec: Spec) -> UInt8[np.ndarray, "S S 3"]:
+def fitted(opened: Image.Image, spec: Spec) -> UInt8[np.ndarray, "S S C"]:
     """The levels of an image that `open_image` or `read_image` gave."""
-    size = _resized(opened.size, spec.resize)
-    resized = opened if size == opened.size else opened.resize(size, _filter(spec.interpolation))
-    return np.array(resized.crop(_crop(size, spec.input_size)))
+    channels = spec.image.shape[-1]
+    if channels not in _MODES:
+        raise ValueError(
+            f"The network takes {channels} channels, and images have 1 or 3: give it prepared arrays "
+            f"{spec.image.shape}, as model.net(x) and every explainer take them."
+        )
+    seen, size = opened.convert(_MODES[channels]), _resized(opened.size, spec.resize)
+    resized = seen if size == seen.size else seen.resize(size, _filter(spec.interpolation))
+    return np.array(resized.crop(_crop(size, spec.input_size))).reshape(spec.image.shape)
 
 
-def pixels(image: Any, spec: Spec) -> Float[np.ndarray, "S S 3"]:
-    """The image resized and centrally cropped, float32 of shape (input_size, input_size, 3) in [0, 1].
+def pixels(image: Any, spec: Spec) -> Float[np.ndarray, "S S C"]:
+    """The image resized and centrally cropped, float32 of shape (input_size, input_size, C) in [0, 1].
 
-    Bitwise equal to torchvision's Resize, CenterCrop and ToTensor on the upright RGB image, channels last.
+    Bitwise equal to torchvision's Resize, CenterCrop and ToTensor on the upright image in RGB or grey, channels last.
     """
     return levels(image, spec).astype(np.float32) / np.float32(255)
 
@@ -159,25 +167,26 @@ def placement(image: Any, spec: Spec) -> tuple[float, float, float, float]:
     return left * across, top * down, right * across, bottom * down
 
 
-def normalise(mean: Channels, std: Channels, pixels: Any) -> Float[Array, "H W 3"]:
-    """(pixels - mean) / std per channel, of the shape (H, W, 3) and the floating dtype of `pixels`."""
+def normalise(mean: Channels, std: Channels, pixels: Any) -> Float[Array, "H W C"]:
+    """(pixels - mean) / std per channel, of the shape (H, W, C) and the floating dtype of `pixels`."""
+    channels = jnp.size(jnp.asarray(mean))
     if isinstance(pixels, str | os.PathLike | Image.Image):
         raise ValueError(
-            f"Got a {type(pixels).__name__}, expected pixels of shape (H, W, 3) with floats in [0, 1]; model.prepare "
-            "takes paths and images."
+            f"Got a {type(pixels).__name__}, expected pixels of shape (H, W, {channels}) with floats in [0, 1]; "
+            "model.prepare takes paths and images."
         )
     given, pixels = pixels, jnp.asarray(pixels)
-    if pixels.ndim != 3 or pixels.shape[-1] != 3 or not jnp.issubdtype(pixels.dtype, jnp.floating):
+    if pixels.ndim != 3 or pixels.shape[-1] != channels or not jnp.issubdtype(pixels.dtype, jnp.floating):
         raise ValueError(
-            f"Got pixels of shape {pixels.shape} and dtype {pixels.dtype}, expected one image of shape (H, W, 3) with "
-            "floats in [0, 1]; prepare images with model.pixels, and batches with jax.vmap."
+            f"Got pixels of shape {pixels.shape} and dtype {pixels.dtype}, expected one image of shape "
+            f"(H, W, {channels}) with floats in [0, 1]; prepare images with model.pixels, and batches with jax.vmap."
         )
     if not isinstance(given, Tracer) and (high := float(np.max(np.asarray(given)))) > _BRIGHTEST:
         raise ValueError(
             f"Got pixels up to {high:g}, expected floats in [0, 1]; divide levels by 255, or give the image to "
             "model.prepare."
         )
-    mean, std = (jnp.asarray(channels, pixels.dtype).reshape(1, 1, 3) for channels in (mean, std))
+    mean, std = (jnp.asarray(values, pixels.dtype).reshape(1, 1, channels) for values in (mean, std))
     return (pixels - mean) / std
 
 

@@ -1,6 +1,6 @@
 """What a network expects of its images, and what its outputs are called.
 
-Sizes are in pixels, `mean` and `std` are per channel (RGB) of pixels in [0, 1].
+Sizes are in pixels, `mean` and `std` are per channel of pixels in [0, 1]: of RGB, or of grey where they are one.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,8 @@ class Spec(NamedTuple):
     name: str
     input_size: int
     resize: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     interpolation: str = "bilinear"
     categories: tuple[str, ...] = ()
     cam_layer: str = ""
@@ -43,4 +43,4 @@ class Spec(NamedTuple):
     @property
     def image(self) -> jax.ShapeDtypeStruct:
         """The shape and dtype of the net's input."""
-        return jax.ShapeDtypeStruct((self.input_size, self.input_size, 3), jnp.float32)
+        return jax.ShapeDtypeStruct((self.input_size, self.input_size, len(self.mean)), jnp.float32)

@@ -8,7 +8,7 @@ convolutions are HWIO (a depthwise one is (h, w, 1, C)), of dense layers (in, ou
 convolution and its BatchNorm are one scope with a kernel and a bias, under the BatchNorm's name.
 """
 
-from jaxplain.weights_convert._convert import Converted, convert, converted, parameter_shapes
+from jaxplain.weights_convert._convert import Converted, convert, converted, parameter_shapes, stem
 from jaxplain.weights_convert._drafts import draft, remove_drafts, sweep, undivided
 from jaxplain.weights_convert._fetch import cache_folder, fetch, fetched
 from jaxplain.weights_convert._published import Published, find_network, find_set, imagenet, published
@@ -34,6 +34,7 @@ __all__ = [
     "restore",
     "save",
     "sha256",
+    "stem",
     "sweep",
     "undivided",
     "vacant",

@@ -1,7 +1,8 @@
 """From a state dict, wherever it is, to the parameters of one of the networks.
 
 `expected.json` has every scope of every network, with the shapes of its leaves; "classes" in a shape is the number of
-classes, which only the classifier has. A test holds it equal to what the networks in `models` initialise.
+classes, which only the classifier has, and "channels" that of the image's channels, which only the stem has. A test
+holds it equal to what the networks in `models` initialise.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxplain.weights_convert._engine import Table, assemble, nested, scope_of
+from jaxplain.weights_convert._engine import Table, assemble, entry_for, nested, scope_of
 from jaxplain.weights_convert._entries import holds
 from jaxplain.weights_convert._heads import few, modules_of, with_head
 from jaxplain.weights_convert._published import find_network
@@ -22,7 +23,7 @@ from jaxplain.weights_convert._tables import TABLES
 
 Shapes = Mapping[str, Mapping[str, list[int | str]]]  # {scope: {leaf: shape}}
 
-CLASSES = "classes"
+CLASSES, CHANNELS = "classes", "channels"
 
 
 class Converted(NamedTuple):
@@ -37,10 +38,10 @@ def convert(source: Any, model: str, *, entry: str | None = None) -> dict[str, A
 
     `source` is whatever `read_state_dict` reads; `entry` names the one of a checkpoint's state dicts that is meant,
     such as "state_dict_ema". Where a trainer has put the network into a scope, such as `model.`, the scope whose names
-    fit best is taken. Its head is the network's own classifier, with or without bias; or the dense layers of a module
-    in its place or beside the scope, with a ReLU between each two; or none. ValueError lists every entry that is
-    missing, unexpected, matched twice, of the wrong shape, no floats or not finite. Entries do not say how a network
-    computes; a live module does, and `jaxplain.models.load` compares it.
+    fit best is taken. Images may have another number of channels than 3. The head is the network's own classifier, with
+    or without bias; or the dense layers of a module in its place or beside the scope, with a ReLU between each two; or
+    none. ValueError lists every entry that is missing, unexpected, matched twice, of the wrong shape, no floats or not
+    finite. Entries do not say how a network computes; a live module does, and `jaxplain.models.load` compares it.
     """
     return converted(source, model, entry=entry).parameters
 
@@ -56,7 +57,8 @@ def converted(source: Any, model: str, *, entry: str | None = None) -> Converted
     _check_others(found.others, scope, table, named(source))
     try:
         head = with_head(inside, modules_of(beside, scope), table, classifier, features)
-        params = assemble(head.entries, head.table, parameter_shapes(model, head.widths))
+        channels = _channels(head.entries, head.table, shapes)
+        params = assemble(head.entries, head.table, parameter_shapes(model, head.widths, channels))
     except ValueError as error:
         outside = f"; outside of {scope} are {few([*beside, *found.others])}" if scope and beside else ""
         raise ValueError(f"{named(source)} does not fit {model}: {error}{outside}") from error
@@ -73,14 +75,29 @@ def _check_others(others: Mapping[str, str], scope: str, table: Table, source: s
             raise ValueError(f"{source} {holds(kind, name)}, not a tensor: save the module's state_dict()")
 
 
+def stem(model: str) -> str:
+    """The scope of a network's first convolution."""
+    return _stem(find_network(model, expected_shapes()))
+
+
+def _stem(shapes: Shapes) -> str:
+    return next(scope for scope, leaves in shapes.items() if CHANNELS in leaves["kernel"])
+
+
+def _channels(entries: Mapping[str, np.ndarray], table: Table, shapes: Shapes) -> int:
+    """The number of an image's channels, by the first convolution (O, I, H, W); 3 where there is none."""
+    name = entry_for(f"{_stem(shapes)}/kernel", entries, table)
+    return entries[name].shape[1] if name is not None and entries[name].ndim == 4 else 3
+
+
 def _classifier(shapes: Shapes) -> tuple[str, int]:
     """The classifier's scope, and how many features it takes."""
     scope, leaves = next(item for item in shapes.items() if CLASSES in item[1]["bias"])
     return scope, int(leaves["kernel"][0])
 
 
-def parameter_shapes(model: str, widths: Sequence[int] = (1000,)) -> dict[str, Any]:
-    """What `convert` gives for a network with dense layers of those widths at its end, as shapes.
+def parameter_shapes(model: str, widths: Sequence[int] = (1000,), channels: int = 3) -> dict[str, Any]:
+    """What `convert` gives for a network of images of so many channels with dense layers of those widths, as shapes.
 
     A nested dict of jax.ShapeDtypeStruct.
     """
@@ -91,11 +108,13 @@ def parameter_shapes(model: str, widths: Sequence[int] = (1000,)) -> dict[str, A
         f"{classifier}.{2 * number}" if len(widths) > 1 else classifier: {"bias": [width], "kernel": [inputs, width]}
         for number, (inputs, width) in enumerate(zip((features, *widths), widths, strict=False))
     }
-    return nested({scope: {name: _leaf(shape) for name, shape in leaves.items()} for scope, leaves in scopes.items()})
+    return nested(
+        {scope: {name: _leaf(shape, channels) for name, shape in leaves.items()} for scope, leaves in scopes.items()}
+    )
 
 
-def _leaf(shape):
-    return jax.ShapeDtypeStruct(tuple(map(int, shape)), np.float32)
+def _leaf(shape, channels):
+    return jax.ShapeDtypeStruct(tuple(channels if size == CHANNELS else int(size) for size in shape), np.float32)
 
 
 def expected_shapes() -> dict[str, Shapes]:

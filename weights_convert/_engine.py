@@ -36,10 +36,11 @@ class Table(NamedTuple):
 
 
 class Given(NamedTuple):
-    """An entry of the state dict in our layout, and the name it had."""
+    """An entry of the state dict in our layout, the name it had, and the row that placed it."""
 
     name: str
     values: np.ndarray
+    row: Row
 
 
 def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,16 +83,17 @@ def place(
         elif target in given:
             problems["matched twice"].append(f"{target} by the entries {given[target].name} and {name}")
         else:
-            given[target] = Given(name, _laid_out(values, rows[0].layout))
+            given[target] = Given(name, _laid_out(values, rows[0].layout), rows[0])
     return given, problems
 
 
 def check(given: Mapping[str, Given], shapes: Mapping[str, Any]) -> dict[str, list[str]]:
     """Problems by kind of the entries themselves, each called by its name in the state dict."""
     problems = {"wrong shape": [], "no floats": [], "not finite": []}
-    for target, (name, values) in given.items():
-        if values.shape != tuple(shapes[target]):
-            problems["wrong shape"].append(f"{name} for {target}: given {values.shape}, expected {shapes[target]}")
+    for target, (name, values, row) in given.items():
+        if values.shape != (expected := tuple(shapes[target])):
+            shown, wanted = (_torch_shape(shape, row.layout) for shape in (values.shape, expected))
+            problems["wrong shape"].append(f"{name} for {target}: given {shown}, expected {wanted}")
         if values.dtype.kind != "f":
             problems["no floats"].append(f"{name} has {values.dtype}")
         elif not np.isfinite(values).all():
@@ -185,19 +187,25 @@ def _after_flattening(kernel: np.ndarray, side: int = 7) -> np.ndarray:
     return turned.reshape(-1, len(kernel))
 
 
-# Each layout makes a new array, of entries of these ranks.
+# Each layout makes a new array, of entries of these ranks. The axes are those that turn its shape back into torch's.
 LAYOUTS = {
-    "vector": (np.array, (1,)),
-    "conv": (_convolution, (4,)),
-    "dense": (_dense, (2, 4)),
-    "flattened": (_after_flattening, (2, 4)),
+    "vector": (np.array, (1,), (0,)),
+    "conv": (_convolution, (4,), (3, 2, 0, 1)),
+    "dense": (_dense, (2, 4), (1, 0)),
+    "flattened": (_after_flattening, (2, 4), (1, 0)),
 }
 
 
 def _laid_out(values: np.ndarray, layout: str) -> np.ndarray:
     """Entries of a rank that the layout is not for stay as they are: their shape is reported as wrong."""
-    turn, ranks = LAYOUTS[layout]
+    turn, ranks, _ = LAYOUTS[layout]
     return turn(values) if values.ndim in ranks and values.size else values
+
+
+def _torch_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """The shape that messages tell; that of an entry which stayed as it was is torch's."""
+    axes = LAYOUTS[layout][2]
+    return tuple(shape[axis] for axis in axes) if len(shape) == len(axes) else shape
 
 
 def _scopes(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:

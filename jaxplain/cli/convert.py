@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from jaxplain.cli.errors import say_notes, tell
 from jaxplain.cli.options import Outputs
+from jaxplain.cli.parsing import numbers
 
 _KINDS = "A .pth or .pt, a .safetensors, a folder by this command or by Orbax."
 File = Annotated[Path, Argument(metavar="FILE", help=_KINDS)]
@@ -20,9 +21,8 @@ Preprocessing = Annotated[str | None, Option(metavar="SET", help=_SET)]
 InputSize = Annotated[int | None, Option(help="Side of the central crop, in pixels.")]
 Resize = Annotated[int | None, Option(help="Shorter side before the crop, in pixels.")]
 Interpolation = Annotated[str | None, Option(metavar="NAME", help="bilinear, bicubic, or another of Pillow's.")]
-Channels = tuple[float, float, float] | None
-Mean = Annotated[Channels, Option(metavar="R G B", help="Mean of pixels from 0 to 1.")]
-Std = Annotated[Channels, Option(metavar="R G B", help="Their deviation.")]
+Mean = Annotated[Any, Option(metavar="R,G,B", parser=numbers, help="Mean of pixels in [0, 1]; one for grey.")]
+Std = Annotated[Any, Option(metavar="R,G,B", parser=numbers, help="Their deviation.")]
 Entry = Annotated[str | None, Option(metavar="NAME", help="Which of a checkpoint's, such as state_dict_ema.")]
 
 

@@ -7,6 +7,11 @@ from typer import BadParameter
 from typer.core import TyperCommand, TyperOption
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    return tuple(map(float, text.split(",")))
+
+
 class Command(TyperCommand):
     """A command that refuses an option of one value that is given twice, of which the parser would keep the last."""
 

@@ -1,6 +1,6 @@
 """Concepts fitted to images, which know their network, its parameters, its preprocessing, and their layers.
 
-Images are (N, S, S, 3) uint8 levels, as model.levels gives them.
+Images are (N, S, S, C) uint8 levels, as model.levels gives them.
 """
 
 import hashlib
@@ -109,5 +109,5 @@ def _plain(value):
 def _small(images):
     from PIL import Image
 
-    side = EXAMPLE_SIDE, EXAMPLE_SIDE
+    side, images = (EXAMPLE_SIDE, EXAMPLE_SIDE), np.broadcast_to(images, (*images.shape[:3], 3))  # grey as RGB
     return np.stack([np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC)) for image in images])

@@ -60,7 +60,8 @@ def _preprocessing(name, given, spec):
         return checked_preprocessing(dict(given), spec, "What is given", "give another value")
     path = Path(given)
     if path.suffix != ".json":
-        return dict(published_set(name, str(given)).preprocessing)
+        facts, holder = dict(published_set(name, str(given)).preprocessing), f"The set {given}"
+        return checked_preprocessing(facts, spec, holder, "name the mean and std of the network's own channels")
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

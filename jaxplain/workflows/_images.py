@@ -78,7 +78,7 @@ def as_given(images: Any, results: Callable[[Iterable[Any]], Iterator[Any]]) -> 
 
 
 class Photo(NamedTuple):
-    """An image as it was given, opened, its levels (S, S, 3) uint8 and the outputs for it (n,); or what is wrong.
+    """An image as it was given, opened, its levels (S, S, C) uint8 and the outputs for it (n,); or what is wrong.
 
     `seconds` is its share of the time that the prediction took.
     """
@@ -185,7 +185,7 @@ def read_batches(images: Sequence[Any], spec: Spec, size: int, reading: Reading,
 
 
 def read_levels(images: Any, spec: Spec, reading: Reading) -> tuple[np.ndarray, dict[str, list[str]]]:
-    """The levels (N, S, S, 3) uint8 of those of a folder's files or of a sequence's images that can be read; notes."""
+    """The levels (N, S, S, C) uint8 of those of a folder's files or of a sequence's images that can be read; notes."""
     title = f"reading {images}" if isinstance(images, str | os.PathLike) else "reading"
     found = list(read_batches(images_in(images), spec, _READ_AT_ONCE, reading, title))
     notes = {name: told for batch in found for name, told in noted(batch.images, batch.notes).items()}

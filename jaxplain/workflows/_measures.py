@@ -1,6 +1,6 @@
 """The measures of `evaluate` by name: those of jaxplain.metrics, with the conventions of the workflow.
 
-What removes or shows pixels works on pixels (S, S, 3) in [0, 1], and takes the probability of the target, or its score
+What removes or shows pixels works on pixels (S, S, C) in [0, 1], and takes the probability of the target, or its score
 where outputs are scores. What explains again works as `explain` does: on normalised images and logits, with the
 method's map as it comes. A method that is about a reference has the cosine similarity to it in place of both.
 """
@@ -295,8 +295,8 @@ def in_words(text: str, kind: OutputKind) -> str:
     return text.replace("probability", "score").replace("logit", "score") if kind == "scores" else text
 
 
-def blurred(pixels: ArrayLike) -> Float[Array, "S S 3"]:
-    """The pixels (S, S, 3) under a Gaussian of sigma 5 in a window of 11 pixels, both in proportion where S is not 224.
+def blurred(pixels: ArrayLike) -> Float[Array, "S S C"]:
+    """The pixels (S, S, C) under a Gaussian of sigma 5 in a window of 11 pixels, both in proportion where S is not 224.
 
     The window is cut at the image's sides, and its weights sum to 1 there too.
 

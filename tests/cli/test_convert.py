@@ -190,7 +190,7 @@ def test_what_was_chosen_is_told_and_recorded(run, entries, params, tmp_path):
 TIMM = {"input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.25] * 3}
 OURS = {"input_size": 224, "resize": 235, "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.25] * 3}
 VALUES = ["--input-size", 224, "--resize", 235, "--interpolation", "bicubic"]
-VALUES += ["--mean", 0.5, 0.5, 0.5, "--std", 0.25, 0.25, 0.25]
+VALUES += ["--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25"]
 
 
 @pytest.mark.parametrize("given", [VALUES, OURS, {"pretrained_cfg": TIMM}], ids=["options", "JSON", "timm"])
@@ -208,7 +208,9 @@ def test_preprocessing_of_ones_own(given, run, file):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--std", 1e-300, 1, 1], "What is given has the preprocessing std = (1e-300, 1.0, 1.0), which cannot be"),
+        (["--std", "1,one,1"], "Invalid value for '--std': Value error, could not convert string to float: 'one'"),
+        (["--mean", "0.5"], "What is given has the preprocessing mean = (0.5,), which cannot be"),
+        (["--std", "1e-300,1,1"], "What is given has the preprocessing std = (1e-300, 1.0, 1.0), which cannot be"),
         (["--resize", 200], "resize = 200, less than input_size = 224"),
         (["--interpolation", "cubic"], "interpolation = 'cubic', which cannot be"),
         (["--resize", 300, "--preprocessing", "IMAGENET1K"], "--preprocessing says all of it"),
@@ -260,7 +262,7 @@ BAD = {
     ),
     "wrong shape": (
         Changed("_conv_stem.weight", lambda name, value: {name: value[..., :2]}),
-        "wrong shape (1): _conv_stem.weight for _bn0/kernel: given (3, 2, 3, 32), expected (3, 3, 3, 32)",
+        "wrong shape (1): _conv_stem.weight for _bn0/kernel: given (32, 3, 3, 2), expected (32, 3, 3, 3)",
     ),
     "integers": (Changed("_fc.bias", lambda name, value: {name: value.char()}), "no floats (1): _fc.bias has int8"),
     "two dense layers": (

@@ -126,8 +126,8 @@ def test_every_kind_of_problem_is_listed_at_once(entries):
         "missing (1): b0.bn.running_var for b0.bn/var; "
         "unexpected (2): b2.conv.weight, stray; "
         r"matched twice (1): fc.weight by the rows (fc)\.weight and fc\.weigh.; "
-        "wrong shape (2): b0.conv.weight for b0.bn/kernel: given (5, 3, 2, 4), expected (3, 3, 2, 4), "
-        "b1.conv.weight for b1.bn/kernel: given (3,), expected (1, 1, 4, 5); "
+        "wrong shape (2): b0.conv.weight for b0.bn/kernel: given (4, 2, 5, 3), expected (4, 2, 3, 3), "
+        "b1.conv.weight for b1.bn/kernel: given (3,), expected (5, 4, 1, 1); "
         "not finite (1): fc.bias has NaN and inf"
     )
 
@@ -196,7 +196,7 @@ def test_tables_are_read_backwards(model, target, source):
 
 def test_flattened_kernels_follow_rows_columns_channels():
     """Of torch's (out, C 7 7), the weight for channel c at (i, j) is at i 7 C + j C + c."""
-    flattened, _ = LAYOUTS["flattened"]
+    flattened, *_ = LAYOUTS["flattened"]
     kernel = np.arange(2 * 3 * 49, dtype=np.float32).reshape(2, 3 * 49)
     ours = flattened(kernel)
     assert ours.shape == (49 * 3, 2)

@@ -14,18 +14,20 @@ from jaxplain.models import architecture, available
 from jaxplain.weights_convert import _convert
 
 FILE = Path(_convert.__file__).with_name("expected.json")
-COUNT = 1009  # classes: no other size of a network is this prime
+COUNT, CHANNELS = 1009, 13  # no other size of a network is one of these primes
 REGENERATE = f"{FILE.name} is not what the networks initialise: run python tests/weights_convert/test_expected.py"
 
 
 def shapes(name):
     """The shapes of a network's parameters, by scope and leaf."""
     module, side, found = architecture(name).module(COUNT), architecture(name).spec.input_size, {}
-    variables = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32))
+    variables = jax.eval_shape(
+        module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, side, side, CHANNELS), jnp.float32)
+    )
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
         *scope, last = (key.key for key in path)
-        sizes = [_convert.CLASSES if size == COUNT else size for size in leaf.shape]
-        found.setdefault(".".join(scope), {})[last] = sizes
+        names = {COUNT: _convert.CLASSES, CHANNELS: _convert.CHANNELS}
+        found.setdefault(".".join(scope), {})[last] = [names.get(size, size) for size in leaf.shape]
     return found
 
 
@@ -48,9 +50,11 @@ def test_what_is_expected_is_what_the_network_initialises(name):
 
 
 @pytest.mark.parametrize("name", available())
-def test_only_the_classifier_depends_on_the_number_of_classes(name):
-    dependent = [scope for scope, leaves in _convert.expected_shapes()[name].items() if "classes" in str(leaves)]
+def test_only_the_ends_depend_on_the_numbers_of_classes_and_channels(name):
+    shapes = _convert.expected_shapes()[name]
+    dependent = [scope for scope, leaves in shapes.items() if _convert.CLASSES in str(leaves)]
     assert dependent == [architecture(name).classifier]
+    assert [scope for scope, leaves in shapes.items() if _convert.CHANNELS in str(leaves)] == [_convert.stem(name)]
 
 
 if __name__ == "__main__":

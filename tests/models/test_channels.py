@@ -1,0 +1,110 @@
+"""Networks whose images have one channel, or another number than three: convolutions that people put in front."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import timm
+import torch
+from compare import assert_close
+from PIL import Image
+from torchvision import transforms
+
+import jaxplain as jp
+from jaxplain.concepts._images import _small
+from jaxplain.models import available, load, read_folder
+from jaxplain.weights_convert import convert
+
+LITE = "efficientnet_lite0"
+STEM = "_conv_stem.weight"
+GREY = "sample:camera"  # a photograph whose channels are equal
+
+
+def entries(change):
+    """The published state dict of EfficientNet-Lite0 with its first kernel changed."""
+    found = torch.load(available()[LITE], weights_only=True)  # pyright: ignore[reportArgumentType] it is installed
+    return {**found, STEM: change(found[STEM])}
+
+
+@pytest.fixture(scope="module")
+def colour():
+    return load(LITE)
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory):
+    """The network that adds its kernels of red, green and blue: of grey images, what the published one computes."""
+    found = load(LITE, entries(lambda kernel: kernel.sum(1, keepdim=True)), categories=load(LITE).spec.categories)
+    found.save(folder := tmp_path_factory.mktemp("weights") / "grey")
+    return load(LITE, folder)
+
+
+def test_a_grey_photograph_gives_what_it_gives_in_colour(colour, grey):
+    x, X = grey.prepare(GREY), colour.prepare(GREY)
+    assert x.shape == grey.spec.image.shape == (224, 224, 1)
+    assert_close(jnp.broadcast_to(x, X.shape), X)
+    target, options = jp.one_hot(5, 1000), {"layer": "_swish2"}
+    assert_close(grey.net(x), colour.net(X))
+    assert_close(jp.grad_cam(grey.net, x, target, **options), jp.grad_cam(colour.net, X, target, **options))
+    summed = jp.gradient(colour.net, X, target).sum(-1, keepdims=True)
+    assert_close(jp.gradient(grey.net, x, target), summed, 0.02)  # rounded otherwise, and units are near their kinks
+
+
+def test_the_average_of_the_published_preprocessing_is_noted_as_a_guess(colour, grey):
+    assert grey.spec.mean == pytest.approx([np.mean(colour.spec.mean)])
+    assert grey.spec.std == pytest.approx([np.mean(colour.spec.std)])
+    assert "weights with the average of their channels: " in grey.weights.notes[-1]
+
+
+def test_colour_is_seen_as_torchvision_makes_it_grey(grey, tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (300, 260, 3), np.uint8)
+    Image.fromarray(levels).save(tmp_path / "colour.png")
+    steps = transforms.Grayscale(), transforms.Resize(256), transforms.CenterCrop(224)
+    expected = transforms.Compose(steps)(Image.open(tmp_path / "colour.png"))
+    assert (grey.spec.resize, grey.spec.input_size) == (256, 224)
+    np.testing.assert_array_equal(grey.levels(tmp_path / "colour.png")[:, :, 0], np.asarray(expected))
+    (row,) = grey.prepare_all([tmp_path / "colour.png"])
+    np.testing.assert_array_equal(row, grey.prepare(levels))
+
+
+def test_a_live_module_of_one_channel_is_compared_and_its_grey_preprocessing_is_a_guess():
+    torch.manual_seed(0)
+    module = timm.create_model("resnet50", num_classes=3, in_chans=1)
+    model = load("resnet50", module)  # which raises where the two do not compute the same
+    assert model.net(model.prepare(GREY)).shape == (3,)
+    assert model.spec.resize == 235  # timm's
+    assert "mean 0.449, std 0.226" in model.weights.notes[-1]
+    assert "resize" not in model.weights.notes[-1]
+
+
+def test_images_are_refused_where_no_image_has_so_many_channels(colour):
+    model = load(LITE, entries(lambda kernel: torch.cat([kernel, 0 * kernel[:, :1]], 1)))
+    x = colour.prepare(GREY)
+    assert_close(model.net(jnp.concatenate([x, x[:, :, :1]], -1)), colour.net(x))
+    with pytest.raises(ValueError, match=r"takes 4 channels, and images have 1 or 3: give it prepared arrays \(224, "):
+        model.prepare(GREY)
+
+
+def test_pixels_of_colour_are_refused(grey):
+    with pytest.raises(ValueError, match=r"shape \(224, 224, 3\).*expected one image of shape \(H, W, 1\)"):
+        grey.normalise(jnp.zeros((224, 224, 3)))
+
+
+def test_shapes_are_told_as_torch_has_them():
+    with pytest.raises(ValueError, match=r"_conv_stem.weight for _bn0/kernel: given \(32, 2, 3, 5\), expected \(32, "):
+        convert(entries(lambda kernel: torch.ones(32, 2, 3, 5)), LITE)
+
+
+def test_what_is_shown_of_a_concept_is_in_three_channels():
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 1), np.uint8)
+    np.testing.assert_array_equal(_small(images), np.repeat(images, 3, -1))
+
+
+def test_examples_are_grey(grey, tmp_path):
+    for name in ("dark", "bright"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            levels = np.full((60, 60, 3), 40 * number + 150 * (name == "bright"), np.uint8)
+            Image.fromarray(levels).save(tmp_path / name / f"{number}.png")
+    examples = read_folder(tmp_path, grey.spec)
+    assert examples.images.shape == (4, 224, 224, 1)
+    assert examples.images[:, 0, 0, 0].tolist() == [150, 190, 0, 40]
