@@ -14,6 +14,8 @@ import jaxplain as jp
 from jaxplain.explain import Concept
 from jaxplain.models import load
 
+pytestmark = pytest.mark.slow
+
 # A layer of values of both signs, whose rest bends, and one whose rest is linear.
 LAYERS = ("_blocks.12", "_swish2")
 TOP = 2

@@ -29,6 +29,8 @@ import jaxplain as jp
 from jaxplain._loops import nodes
 from jaxplain.models import load
 
+pytestmark = pytest.mark.slow
+
 STEPS, DRAWS, SIGMA, KEY = 8, 2, 0.15, jax.random.key(4)
 TOLERANCE = 1e-4
 CAMS = {

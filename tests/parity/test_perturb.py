@@ -26,6 +26,8 @@ from torch.nn import functional
 import jaxplain as jp
 from jaxplain import metrics
 
+pytestmark = pytest.mark.slow
+
 K, KEY, TOLERANCE = 285, jax.random.key(4), 1e-4
 SIZE = (96, 128)
 RECTIFIED = "_blocks.0._swish1"

@@ -12,6 +12,8 @@ from parity.torch_nets import same_kinks, twins, with_relus
 
 import jaxplain as jp
 
+pytestmark = pytest.mark.slow
+
 # each image is explained for another class: random networks agree on one for all
 CLASSES = IMAGES = 8
 SIDE, TOLERANCE = 96, 1e-4
