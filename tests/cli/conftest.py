@@ -110,7 +110,10 @@ def tiny(monkeypatch, tmp_path):
     spec = Spec("tiny", input_size=16, resize=16, mean=(0.5,) * 3, std=(0.25,) * 3, cam_layer="relu")  # pyright: ignore[reportArgumentType]
     known = _registry.Architecture(spec, Net, "fc", (Published("NONE", "tiny-0.pth", {}),))
     monkeypatch.setattr(_registry, "_ARCHITECTURES", (*_registry._ARCHITECTURES, known))
-    shapes = {"conv": {"kernel": [3, 3, 3, 6], "bias": [6]}, "fc": {"kernel": [6, "classes"], "bias": ["classes"]}}
+    shapes = {
+        "conv": {"kernel": [3, 3, "channels", 6], "bias": [6]},
+        "fc": {"kernel": [6, "classes"], "bias": ["classes"]},
+    }
     networks = _convert.expected_shapes() | {"tiny": shapes}
     monkeypatch.setattr(_convert, "expected_shapes", lambda: networks)
     load("tiny", jax.random.key(0)).save(tmp_path / "tiny")

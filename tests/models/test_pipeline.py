@@ -202,7 +202,7 @@ def test_normalised_is_prepare_to_the_bit(mean, std):
 
 @pytest.mark.parametrize("levels", [np.zeros((2, 16, 16, 3), np.float32), np.zeros((16, 16, 3), np.uint8)])
 def test_what_is_no_batch_of_levels_is_refused(levels):
-    with pytest.raises(ValueError, match=r"expected uint8 of shape \(B, S, S, 3\)"):
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(B, S, S, C\)"):
         normalised(Partial(normalise, (0.0,) * 3, (1.0,) * 3), levels)
 
 
