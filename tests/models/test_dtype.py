@@ -68,6 +68,7 @@ def maps(model, exact, images):
     return explain(model.net), explain(exact.net)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_maps_are_float32_and_like_those_of_float32(name, maps):
     ours, expected = (each[name] for each in maps)

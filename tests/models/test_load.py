@@ -167,6 +167,7 @@ def test_random_weights_come_from_the_key():
     assert model.spec.categories == imagenet()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(available()))
 def test_random_networks_have_finite_and_different_outputs(name):
     model = load(name, KEY)

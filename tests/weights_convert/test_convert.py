@@ -136,6 +136,7 @@ def test_another_networks_file_is_refused_shortly(tmp_path):
     assert len(str(error.value)) < len(str(path)) + 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "name", "size"),
     [
