@@ -3,7 +3,7 @@
     net(x, site=untouched) -> outputs                  a network with named sites (jaxplain.net)
     explain(net, x, target, *, options) -> map         an explainer: pure, one image, raw signed maps
 
-Images are preprocessed floats (H, W, 3), channels last; targets are covectors on the outputs. `batched`, `smooth`,
+Images are preprocessed floats (H, W, C), channels last; targets are covectors on the outputs. `batched`, `smooth`,
 `over_classes` and `at_layers` make explainers of explainers; `positive`, `upsample` and `unit_range` make pictures of
 maps.
 """

@@ -89,7 +89,7 @@ def check_image(x: Any) -> None:
         raise ValueError(f"x has shape {shape}, but one image (H, W, C) is expected: use batched or vmap for a batch.")
     if len(shape) != 3:
         raise ValueError(f"x has shape {shape}, but one image (H, W, C), channels last, is expected.")
-    if min(shape[1:]) >= {3: 8, 1: 16}.get(shape[0], math.inf):
+    if min(shape[1:]) >= {3: 8, 1: 16, 4: 16}.get(shape[0], math.inf):
         raise ValueError(f"x has shape {shape}, channels first, but (H, W, C) is expected: use jnp.moveaxis(x, 0, -1).")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"x is {dtype}, but a preprocessed float image is expected: use model.prepare.")

@@ -45,7 +45,7 @@ class Site(Protocol):
 
 @runtime_checkable
 class Net(Protocol):
-    """net(x, site) -> outputs: one image (H, W, 3) to one vector (n,) or array, a site called at each layer."""
+    """net(x, site) -> outputs: one image (H, W, C) to one vector (n,) or array, a site called at each layer."""
 
     def __call__(self, x: Any, site: Site = ..., /) -> Any:
         """The outputs (n,)."""

@@ -31,7 +31,7 @@ class Method(NamedTuple):
 
     `needs` are options without a default, which the caller fills in: a layer, segments with their number, a key.
     `options` are those that users set, with their defaults. What comes out is a map of a layer (h, w), of pixels
-    (H, W), of pixels' channels (H, W, 3), or of segments (H, W), signed or not by definition; of a relative one only
+    (H, W), of pixels' channels (H, W, C), or of segments (H, W), signed or not by definition; of a relative one only
     differences between its places mean something. The target is any covector, one class, a reference (an embedding), or
     plays no part. The passes forward and backward are expressions in the options, the `channels` of the layer, the
     `classes`, and the number of `windows`.

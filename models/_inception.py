@@ -1,4 +1,4 @@
-"""Inception-v3 as torchvision has it, for batches (B, H, W, 3), any size from 75 pixels.
+"""Inception-v3 as torchvision has it, for batches (B, H, W, C), any size from 75 pixels.
 
 torchvision's network with transform_input=False, which its published weights were not trained for: torchvision maps
 images that are normalised with ImageNet's mean and deviation to (pixels - 0.5) / 0.5 first. Here that is the Spec of

@@ -68,6 +68,11 @@ class Conv(nn.Module):
         if self.groups not in (1, x.shape[-1]):
             raise ValueError(f"groups is {self.groups}, but 1 or the number of channels, {x.shape[-1]}, is expected.")
         shape = (*size, x.shape[-1] // self.groups, self.features)
+        if (taken := np.shape(self.get_variable("params", "kernel"))[2:3]) not in ((), shape[2:3]):
+            raise ValueError(
+                f"The number of channels is {shape[2]}, but the layer {'.'.join(self.path)} takes {taken[0]}: give the "
+                "network an image as model.prepare makes it."
+            )
         kernel = parameter(self, "kernel", _he_normal, shape)
         bias = parameter(self, "bias", nn.initializers.zeros, (self.features,))
         return _convolved(x, kernel, bias, self.stride, _both_sides(self.padding), self.before_bias)

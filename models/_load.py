@@ -4,7 +4,7 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +20,7 @@ from jaxplain.models._categories import is_text
 from jaxplain.models._live import check_same, preprocessing_of
 from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Weights
 from jaxplain.models._outputs import output_kind
+from jaxplain.models._preprocess import MODES
 from jaxplain.models._registry import architecture, names
 from jaxplain.models._spec import Spec
 from jaxplain.net import BoundNet, before, then
@@ -87,6 +88,10 @@ def load(
     kind = output_kind(outputs or spec.outputs or (None if widths else "scores"), count)
     named = _named(spec.categories if categories is None else categories, count, kind)
     spec = spec._replace(categories=named, outputs=kind)
+    if spec.channels not in MODES:
+        source = source._replace(
+            notes=(*source.notes, f"there are no image files of {spec.channels} channels: give arrays")
+        )
     return Model(_in_dtype(module, params, jnp.dtype(dtype)), spec, source)
 
 
@@ -167,12 +172,14 @@ def _read(known, weights, entry):
         weights = known.published[0].name
     if not isinstance(weights, str | os.PathLike):
         found = converted(weights, known.spec.name, entry=entry)
-        spec, told = _spec(known, found.parameters), preprocessing_of(weights)
-        if len(spec.mean) != len(known.spec.mean):  # timm and torchvision tell that of three channels all the same
-            told = {name: value for name, value in told.items() if name not in ("mean", "std")}
-        told = checked_preprocessing(told, spec, f"The live {type(weights).__name__}", "give its state_dict()")
-        spec, rest = spec._replace(**told), [name for name in PREPROCESSING_FIELDS if name not in told]
-        notes = (*found.notes, guess(spec, rest)) if rest else found.notes
+        default, told = _spec(known, found.parameters), preprocessing_of(weights)
+        checked = of_channels(told, default.channels)
+        checked = checked_preprocessing(checked, default, f"The live {type(weights).__name__}", "give its state_dict()")
+        spec, notes = default._replace(**checked), found.notes
+        if rest := [name for name in PREPROCESSING_FIELDS if name not in told]:
+            notes += (guess(spec, rest),)
+        if averages := [name for name in told if checked[name] != told[name]]:
+            notes += (guess(spec, averages, "the average of what the module tells of its channels"),)
         return found.parameters, spec, Weights(f"a live {type(weights).__name__}", None, notes)
     published = next((p for p in known.published if p.name == str(weights)), None)
     path = Path(weights) if published is None else _found(known, published)
@@ -208,12 +215,23 @@ def _check_digest(known, published, path, digest):
 GUESS = "the preprocessing is a guess"
 
 
-def guess(spec: Spec, fields: Sequence[str] = PREPROCESSING_FIELDS) -> str:
-    """The note that nothing tells how images were prepared for the weights."""
+def guess(spec: Spec, fields: Sequence[str] = PREPROCESSING_FIELDS, source: str = "") -> str:
+    """The note that nothing tells how images were prepared for the weights, with the source of the values."""
     facts = spec._asdict()
     values = ", ".join(f"{name} {_shown(facts[name])}" for name in fields)
-    ours = "" if len(spec.mean) == 3 else " with the average of their channels"
-    return f"{GUESS}, that of {spec.name}'s first published weights{ours}: {values}; `jaxplain convert` stores another"
+    averaged = " with the average of their channels" if "mean" in fields and spec.channels != 3 else ""
+    source = source or f"that of {spec.name}'s first published weights{averaged}"
+    return f"{GUESS}, {source}: {values}; `jaxplain convert` stores another"
+
+
+def of_channels(preprocessing: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """The preprocessing with the average of its mean, and of its std, where these are of other channels."""
+    return {
+        name: (round(sum(value) / len(value), 6),) * channels
+        if name in ("mean", "std") and len(value) != channels
+        else value
+        for name, value in preprocessing.items()
+    }
 
 
 def _shown(value):
@@ -262,8 +280,13 @@ def checked_preprocessing(given: Any, default: Spec, holder: object, advice: str
     if unknown := set(given) - set(PREPROCESSING_FIELDS):
         raise ValueError(f"{holder} has the unknown preprocessing {sorted(unknown)}; update jaxplain, or {advice}.")
     for name, value in given.items():
-        if not _fits(name, value, len(default.mean)):
-            raise ValueError(f"{holder} has the preprocessing {name} = {value!r:.60}, which cannot be; {advice}.")
+        if not _fits(name, value, default.channels):
+            wanted = (
+                f", expected one number for each channel, {default.channels} in all" if name in ("mean", "std") else ""
+            )
+            raise ValueError(
+                f"{holder} has the preprocessing {name} = {value!r:.60}, which cannot be{wanted}; {advice}."
+            )
     sizes = default._asdict() | given
     if sizes["resize"] < sizes["input_size"]:
         raise ValueError(
@@ -309,16 +332,13 @@ def _widths(known, shapes):
 def _channels(known, shapes):
     """The number of an image's channels, from the shapes of all parameters by path; 3 where the stem is missing."""
     shape = shapes.get(f"{stem(known.spec.name).replace('.', '/')}/kernel", ())
-    return shape[2] if len(shape) == 4 else len(known.spec.mean)
+    return shape[2] if len(shape) == 4 else known.spec.channels
 
 
 def _spec(known, params):
     """The network's Spec before anything else is told: for another number of channels the average of RGB's."""
-    channels = _channels(known, _shapes(params))
-    if channels == len(known.spec.mean):
-        return known.spec
-    mean, std = ((round(sum(values) / len(values), 6),) * channels for values in (known.spec.mean, known.spec.std))
-    return known.spec._replace(mean=mean, std=std)
+    given = {"mean": known.spec.mean, "std": known.spec.std}
+    return known.spec._replace(**of_channels(given, _channels(known, _shapes(params))))
 
 
 def _leaves(params):

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
 from jaxplain.models._notes import Notes, announce, notes_of
-from jaxplain.models._preprocess import fitted, name_of, read_image
+from jaxplain.models._preprocess import fitted, mode_of, name_of, read_image
 from jaxplain.models._spec import Spec
 
 THREADS = min(8, os.cpu_count() or 1)
@@ -49,7 +49,8 @@ def batches(
 
     An image is a path, "sample:NAME", a PIL image or a uint8 array. Each is decoded once, in a thread, at most
     max(size, number of threads) images before it is needed; `images` may be a generator, and is read in the caller's
-    thread. An image that cannot be read raises its error, or is left out after failed(image, error).
+    thread. An image that cannot be read raises its error, or is left out after failed(image, error); ValueError at once
+    where no image has the network's number of channels.
     The threads end with the iterator, which `contextlib.closing` ends early. At its end it warns of what was chosen for
     images that leave something open, with their names.
 
@@ -59,6 +60,7 @@ def batches(
     """
     if size < 1:
         raise ValueError(f"The size of batches is {size}, expected a whole number from 1; give a larger one.")
+    mode_of(spec)
     return _batches(images, spec, size, failed)
 
 

@@ -45,7 +45,7 @@ MOST_ELONGATED = 50
 
 _BRIGHTEST = 10.0  # pixels with noise are beyond [0, 1], and levels to 255 beyond this
 
-_MODES = {1: "L", 3: "RGB"}  # PIL's, by the number of a network's channels
+MODES = {1: "L", 3: "RGB"}  # PIL's, by the number of a network's channels
 OPAQUE = "opaque"  # as a background: transparency is ignored
 _TRANSPARENT = "transparent parts are seen on white; --background COLOUR (in Python background=) names another colour"
 _DARK = "Pillow reads the upper 8 of 16 bits of colours, and there is little in them, so it is dark: scale it to 8 bits"
@@ -139,15 +139,19 @@ def levels(image: Any, spec: Spec) -> UInt8[np.ndarray, "S S C"]:
 
 def fitted(opened: Image.Image, spec: Spec) -> UInt8[np.ndarray, "S S C"]:
     """The levels of an image that `open_image` or `read_image` gave."""
-    channels = spec.image.shape[-1]
-    if channels not in _MODES:
-        raise ValueError(
-            f"The network takes {channels} channels, and images have 1 or 3: give it prepared arrays "
-            f"{spec.image.shape}, as model.net(x) and every explainer take them."
-        )
-    seen, size = opened.convert(_MODES[channels]), _resized(opened.size, spec.resize)
+    seen, size = opened.convert(mode_of(spec)), _resized(opened.size, spec.resize)
     resized = seen if size == seen.size else seen.resize(size, _filter(spec.interpolation))
     return np.array(resized.crop(_crop(size, spec.input_size))).reshape(spec.image.shape)
+
+
+def mode_of(spec: Spec) -> str:
+    """The mode in which PIL has the network's images; ValueError where no image has its number of channels."""
+    if spec.channels not in MODES:
+        raise ValueError(
+            f"The network takes {spec.channels} channels, and images have 1 or 3: give it prepared arrays "
+            f"{spec.image.shape}, as model.net(x) and every explainer take them."
+        )
+    return MODES[spec.channels]
 
 
 def pixels(image: Any, spec: Spec) -> Float[np.ndarray, "S S C"]:

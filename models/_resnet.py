@@ -1,4 +1,4 @@
-"""ResNet50 as torchvision has it (v1.5: the stride is in the 3x3 convolution), for batches (B, H, W, 3), any size.
+"""ResNet50 as torchvision has it (v1.5: the stride is in the 3x3 convolution), for batches (B, H, W, C), any size.
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015.
 """

@@ -41,6 +41,11 @@ class Spec(NamedTuple):
         return f"Spec({self.name}, {size}, {len(self.categories)} categories, cam_layer {self.cam_layer!r})"
 
     @property
+    def channels(self) -> int:
+        """How many channels an image has: 3 for RGB, 1 for grey; of others there are no image files."""
+        return len(self.mean)
+
+    @property
     def image(self) -> jax.ShapeDtypeStruct:
         """The shape and dtype of the net's input."""
-        return jax.ShapeDtypeStruct((self.input_size, self.input_size, len(self.mean)), jnp.float32)
+        return jax.ShapeDtypeStruct((self.input_size, self.input_size, self.channels), jnp.float32)

@@ -1,4 +1,4 @@
-"""VGG16 as torchvision has it, for batches (B, H, W, 3), any size from 32 pixels.
+"""VGG16 as torchvision has it, for batches (B, H, W, C), any size from 32 pixels.
 
 Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
 """

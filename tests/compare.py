@@ -10,6 +10,11 @@ SLACK = {"cpu": 1, "gpu": 10, "tpu": 100}
 SLACKEST = 0.01  # what differs by more is another thing on any of them
 
 
+def slack(tolerance: float, platform: str) -> float:
+    """A platform's tolerance, up to SLACK times as large, where that is no more than SLACKEST."""
+    return max(tolerance, min(tolerance * SLACK[platform], SLACKEST))
+
+
 def _plain(tree: Any) -> Any:
     """Ordered dicts as dicts: their order is for other tests."""
     if isinstance(tree, dict):
@@ -20,10 +25,9 @@ def _plain(tree: Any) -> Any:
 def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
     """Asserts that two pytrees of arrays are finite, and have one structure, the same shapes and close values.
 
-    Each array may differ by `tolerance` times its largest |expected|, on accelerators by SLACK times as much, but there
-    by no more than SLACKEST unless `tolerance` is more.
+    Each array may differ by `tolerance` times its largest |expected|, on accelerators by more: see `slack`.
     """
-    tolerance = max(tolerance, min(tolerance * SLACK[jax.default_backend()], SLACKEST))
+    tolerance = slack(tolerance, jax.default_backend())
     actual, expected = _plain(actual), _plain(expected)
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):

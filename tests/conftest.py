@@ -75,8 +75,8 @@ def _compiled_quickly_and_freed(request):
 
 @pytest.fixture(scope="module", autouse=True)
 def _signals_are_left_alone():
-    """The command's `main` has them end the process, which later tests would not outlive."""
-    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    """The command's `main` has them end the process, which later tests would not outlive: they call `run`."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    assert signal.set_wakeup_fd(-1) == -1
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    found = {number: signal.signal(number, handler) for number, handler in before.items()}
+    assert (signal.set_wakeup_fd(-1), found) == (-1, before)

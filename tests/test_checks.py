@@ -126,7 +126,7 @@ def test_every_explainer_says_the_same_sentence(said, case):
 def test_transforms_say_what_was_given(said):
     """Batches and classes have sentences of their own, since a leading axis is expected there."""
     expected = [
-        r"X is the text 'photos', but a batch of images \(B, H, W, 3\) is expected\.",
+        r"X is the text 'photos', but a batch of images \(B, H, W, C\) is expected\.",
         r"An argument is the text 'tabby' beside a batch of 2 images, .*",
         r"An argument has shape \(\) beside a batch of 2 images, .*",
         r"The last argument has shape \(\), but one covector a row, \(K, n\), is expected: use one_hot\(ks, n\)\.",

@@ -36,11 +36,12 @@ class Table(NamedTuple):
 
 
 class Given(NamedTuple):
-    """An entry of the state dict in our layout, the name it had, and the row that placed it."""
+    """An entry of the state dict in our layout, its name and shape there, and the layout's name."""
 
     name: str
     values: np.ndarray
-    row: Row
+    shape: tuple[int, ...]
+    layout: str
 
 
 def assemble(state_dict: Mapping[str, np.ndarray], table: Table, expected: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,17 +84,17 @@ def place(
         elif target in given:
             problems["matched twice"].append(f"{target} by the entries {given[target].name} and {name}")
         else:
-            given[target] = Given(name, _laid_out(values, rows[0].layout), rows[0])
+            given[target] = Given(name, _laid_out(values, rows[0].layout), values.shape, rows[0].layout)
     return given, problems
 
 
 def check(given: Mapping[str, Given], shapes: Mapping[str, Any]) -> dict[str, list[str]]:
     """Problems by kind of the entries themselves, each called by its name in the state dict."""
     problems = {"wrong shape": [], "no floats": [], "not finite": []}
-    for target, (name, values, row) in given.items():
+    for target, (name, values, shape, layout) in given.items():
         if values.shape != (expected := tuple(shapes[target])):
-            shown, wanted = (_torch_shape(shape, row.layout) for shape in (values.shape, expected))
-            problems["wrong shape"].append(f"{name} for {target}: given {shown}, expected {wanted}")
+            wanted = tuple(expected[axis] for axis in LAYOUTS[layout][2])
+            problems["wrong shape"].append(f"{name} for {target}: given {shape}, expected {wanted}")
         if values.dtype.kind != "f":
             problems["no floats"].append(f"{name} has {values.dtype}")
         elif not np.isfinite(values).all():
@@ -187,7 +188,7 @@ def _after_flattening(kernel: np.ndarray, side: int = 7) -> np.ndarray:
     return turned.reshape(-1, len(kernel))
 
 
-# Each layout makes a new array, of entries of these ranks. The axes are those that turn its shape back into torch's.
+# Each layout makes a new array, of entries of these ranks. The axes turn its shape into torch's.
 LAYOUTS = {
     "vector": (np.array, (1,), (0,)),
     "conv": (_convolution, (4,), (3, 2, 0, 1)),
@@ -200,12 +201,6 @@ def _laid_out(values: np.ndarray, layout: str) -> np.ndarray:
     """Entries of a rank that the layout is not for stay as they are: their shape is reported as wrong."""
     turn, ranks, _ = LAYOUTS[layout]
     return turn(values) if values.ndim in ranks and values.size else values
-
-
-def _torch_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
-    """The shape that messages tell; that of an entry which stayed as it was is torch's."""
-    axes = LAYOUTS[layout][2]
-    return tuple(shape[axis] for axis in axes) if len(shape) == len(axes) else shape
 
 
 def _scopes(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -109,5 +109,7 @@ def _plain(value):
 def _small(images):
     from PIL import Image
 
-    side, images = (EXAMPLE_SIDE, EXAMPLE_SIDE), np.broadcast_to(images, (*images.shape[:3], 3))  # grey as RGB
+    side = EXAMPLE_SIDE, EXAMPLE_SIDE
+    if images.shape[-1] != 3:
+        images = np.repeat(images.mean(-1, keepdims=True).round().astype(np.uint8), 3, -1)  # as grey
     return np.stack([np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC)) for image in images])

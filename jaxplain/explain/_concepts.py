@@ -169,7 +169,7 @@ def steps_for(
 def tcav_score(
     net: Net, X: ArrayLike, target: ArrayLike, *, layer: str, directions: ArrayLike, chunk: int | None = 16
 ) -> Float[Array, " k"]:
-    """The share of images X (N, H, W, 3) whose score rises along each direction (k, C) at a layer, (k,).
+    """The share of images X (N, H, W, C) whose score rises along each direction (k, C) at a layer, (k,).
 
     It rises where the sum over c and positions of direction[c] g[..., c] is above 0, with g = d score / d A. The target
     is the images' class; `chunk` images are evaluated at a time. `jaxplain.concepts.linear_direction` fits directions.
@@ -179,7 +179,7 @@ def tcav_score(
     """
     X, directions = jnp.asarray(X), jnp.asarray(directions, jnp.float32)
     if X.ndim != 4 or not len(X):
-        raise ValueError(f"X has shape {X.shape}, but a batch of images (N, H, W, 3) is expected.")
+        raise ValueError(f"X has shape {X.shape}, but a batch of images (N, H, W, C) is expected.")
     if directions.ndim != 2:
         raise ValueError(f"directions has shape {directions.shape}, but one or more as (k, C) are expected.")
 

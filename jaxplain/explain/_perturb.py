@@ -1,6 +1,6 @@
 """Perturbation: what hiding parts of the image does to the score. Maps are (H, W), at the image's own size.
 
-Hidden pixels become `fill`, in the units of x: a number, a colour (3,) or an image (H, W, 3). 0 is the mean colour of
+Hidden pixels become `fill`, in the units of x: a number, a colour (3,) or an image (H, W, C). 0 is the mean colour of
 normalised images; for black, grey or blurred pixels explain `before(net, model.normalise)`. The published methods
 explain probabilities: `then(net, jax.nn.softmax)`. `chunk` images are evaluated at a time.
 """

@@ -1,6 +1,6 @@
 """Input attributions: what a change of each pixel does to the score.
 
-`x` is one image (H, W, 3) and `target` a covector on the net's outputs. The gradient is in the units of x: for
+`x` is one image (H, W, C) and `target` a covector on the net's outputs. The gradient is in the units of x: for
 attributions of pixels in [0, 1], explain `before(net, model.normalise)`.
 """
 
@@ -17,7 +17,7 @@ from jaxplain.transform import active, inactive
 
 
 def gradient(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W C"]:
-    """d score / d x, signed, (H, W, 3)."""
+    """d score / d x, signed, (H, W, C)."""
     check_image(x)
     return jax.grad(lambda x: score(run(net, x), target))(jnp.asarray(x))
 
@@ -76,7 +76,7 @@ def inactive_saliency(net: Net, x: ArrayLike, target: ArrayLike, *, chunk: int =
 
 
 def gradient_times_input(net: Net, x: ArrayLike, target: ArrayLike) -> Float[Array, "H W C"]:
-    """x * d score / d x, signed, (H, W, 3); for a network that is linear in x it sums to the score less the bias.
+    """x * d score / d x, signed, (H, W, C); for a network that is linear in x it sums to the score less the bias.
 
     Shrikumar, Greenside, Shcherbina, Kundaje, "Not Just a Black Box: Learning Important Features Through Propagating
     Activation Differences", 2016.
@@ -96,7 +96,7 @@ def integrated_gradients(
     rule: Rule = "gauss_legendre",
     chunk: int | None = 16,
 ) -> Float[Array, "H W C"]:
-    """(x - b) * integral over t in [0, 1] of d score / d x at b + t (x - b), signed, (H, W, 3).
+    """(x - b) * integral over t in [0, 1] of d score / d x at b + t (x - b), signed, (H, W, C).
 
     b is `baseline`, an array like x or one number for all of it, 0 by default. With a `layer`, x is the activation
     there, and the result is (h, w, C). The attributions sum to score(x) - score(b), up to the error of the quadrature

@@ -6,7 +6,7 @@
 `heat` is a map (H, W) at the image's own size, in which more is more important: `upsample` class activation maps, and
 choose a sign with `positive`. Scores are <target, outputs>, so logits; `then(net, jax.nn.softmax)` measures
 probabilities of classes, `then(net, jax.nn.sigmoid)` those of labels and of one output. `fill` is what removed pixels
-become, in the units of x: a number, a colour (3,) or an image (H, W, 3). Pixels are removed in the order of the map, of
+become, in the units of x: a number, a colour (3,) or an image (H, W, C). Pixels are removed in the order of the map, of
 equal ones the first in reading order first. A map without an order, which is constant or has NaN, gets no score that
 needs one, but NaN.
 """

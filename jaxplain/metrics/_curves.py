@@ -126,7 +126,7 @@ def _unmoved(counts, heat, fill, net, x, exact, chunk):
 
 
 def _ranked(x, heat, fill):
-    """The image, what removed pixels become (H, W, 3), and each pixel's place (H, W, 1) in the order of the map."""
+    """The image, what removed pixels become (H, W, C), and each pixel's place (H, W, 1) in the order of the map."""
     x, filled = with_fill(x, fill)
     heat = jnp.asarray(heat)
     check_size("The map", heat, x)

@@ -63,7 +63,7 @@ def infidelity(
 ) -> Float[Array, ""]:
     """mean over samples of (sum(I * heat) - (score(x) - score(x - I)))^2, a scalar.
 
-    `heat` is an attribution (H, W, 3), or (H, W), which all channels share. I is sigma times standard normal noise, or
+    `heat` is an attribution (H, W, C), or (H, W), which all channels share. I is sigma times standard normal noise, or
     perturb(key, x), an array like x. With `normalise` sum(I * heat) is scaled so that the mean is least, as in captum.
 
     Yeh, Hsieh, Suggala, Inouye, Ravikumar, "On the (In)fidelity and Sensitivity of Explanations", 2019.

@@ -19,7 +19,7 @@ def batched(explain: Explain, per_image: Sequence[str] = ()) -> Explain:
     Options are shared by all images, except the ones named in `per_image`, which have the leading axis too. A `key` is
     split so that each image has its own; B keys are used as they are.
 
-        batched(grad_cam)(net, X, targets, layer="layer4")        # X (B, H, W, 3), targets (B, n): maps (B, h, w)
+        batched(grad_cam)(net, X, targets, layer="layer4")        # X (B, H, W, C), targets (B, n): maps (B, h, w)
     """
 
     @like(explain)
@@ -80,7 +80,7 @@ def _batch_size(X: ArrayLike, others: Any) -> int:
     """The length of the leading axis that a batch's arguments share."""
     shape = jnp.shape(X) if is_array(X) else ()
     if len(shape) != 4 or not shape[0]:
-        raise ValueError(f"X {told(X)}, but a batch of images (B, H, W, 3) is expected.")
+        raise ValueError(f"X {told(X)}, but a batch of images (B, H, W, C) is expected.")
     for other in jax.tree.leaves(others):
         if not is_array(other) or jnp.shape(other)[:1] != shape[:1]:
             raise ValueError(

@@ -60,8 +60,7 @@ def _preprocessing(name, given, spec):
         return checked_preprocessing(dict(given), spec, "What is given", "give another value")
     path = Path(given)
     if path.suffix != ".json":
-        facts, holder = dict(published_set(name, str(given)).preprocessing), f"The set {given}"
-        return checked_preprocessing(facts, spec, holder, "name the mean and std of the network's own channels")
+        return _of_its_channels(published_set(name, str(given)).preprocessing, spec)
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -70,8 +69,14 @@ def _preprocessing(name, given, spec):
         raise ValueError(f'{path} is no JSON, expected one such as {{"resize": 235}}; mend it.') from error
     if isinstance(facts, dict):
         facts = facts.get("pretrained_cfg", facts)
-        facts = timms_preprocessing(facts) if isinstance(facts, dict) and "crop_pct" in facts else facts
+        if isinstance(facts, dict) and "crop_pct" in facts:
+            facts = _of_its_channels(timms_preprocessing(facts), spec)
     return checked_preprocessing(facts, spec, path, "mend it")
+
+
+def _of_its_channels(facts, spec):
+    """What is known of images in RGB, without what another number of channels needs: that stays a guess."""
+    return {name: v for name, v in facts.items() if name not in ("mean", "std") or len(v) == spec.channels}
 
 
 def _names(path):

@@ -11,8 +11,11 @@ from PIL import Image
 from torchvision import transforms
 
 import jaxplain as jp
+from jaxplain import workflows
 from jaxplain.concepts._images import _small
-from jaxplain.models import available, load, read_folder
+from jaxplain.models import available, batches, load, read_folder
+from jaxplain.models._live import preprocessing_of
+from jaxplain.models._load import of_channels
 from jaxplain.weights_convert import convert
 
 LITE = "efficientnet_lite0"
@@ -72,21 +75,40 @@ def test_a_live_module_of_one_channel_is_compared_and_its_grey_preprocessing_is_
     model = load("resnet50", module)  # which raises where the two do not compute the same
     assert (model.prepare(GREY).shape, len(model.spec.categories)) == ((224, 224, 1), 3)
     assert model.spec.resize == 235  # timm's
-    assert "mean 0.449, std 0.226" in model.weights.notes[-1]
-    assert "resize" not in model.weights.notes[-1]
+    (note,) = model.weights.notes
+    assert "the average of what the module tells of its channels: mean 0.449, std 0.226;" in note
+    own = {"mean": (0.13,), "std": (0.31,)}
+    module = timm.create_model("resnet50", num_classes=3, in_chans=1, pretrained_cfg_overlay=own)
+    assert preprocessing_of(module).items() >= own.items()
+    assert of_channels(preprocessing_of(module), 1).items() >= own.items()
 
 
 def test_images_are_refused_where_no_image_has_so_many_channels(colour):
     model = load(LITE, entries(lambda kernel: torch.cat([kernel, 0 * kernel[:, :1]], 1)))
     x = colour.prepare(GREY)
     assert_close(model.net(jnp.concatenate([x, x[:, :, :1]], -1)), colour.net(x))
-    with pytest.raises(ValueError, match=r"takes 4 channels, and images have 1 or 3: give it prepared arrays \(224, "):
-        model.prepare(GREY)
+    assert model.weights.notes[-1] == "there are no image files of 4 channels: give arrays"
+    refused = r"takes 4 channels, and images have 1 or 3: give it prepared arrays \(224, "
+    for read in (model.prepare, lambda x: batches([x], model.spec, 1), lambda x: workflows.explain(model, x)):
+        with pytest.raises(ValueError, match=refused):
+            read(GREY)
 
 
 def test_pixels_of_colour_are_refused(grey):
     with pytest.raises(ValueError, match=r"shape \(224, 224, 3\).*expected one image of shape \(H, W, 1\)"):
         grey.normalise(jnp.zeros((224, 224, 3)))
+    with pytest.raises(ValueError, match="The number of channels is 3, but the layer _bn0 takes 1: "):
+        grey.net(jnp.zeros((224, 224, 3)))
+
+
+def test_a_named_preprocessing_leaves_the_channels_a_guess_and_ones_own_has_to_fit(tmp_path):
+    torch.save(entries(lambda kernel: kernel[:, :1]), tmp_path / "grey.pth")
+    (note,) = workflows.convert(LITE, tmp_path / "grey.pth", preprocessing="IMAGENET1K").weights.notes
+    assert "with the average of their channels: mean 0.498, std 0.502;" in note
+    with pytest.raises(
+        ValueError, match=r"mean = \(0.5, 0.5\), which cannot be, expected one number for each channel, 1 in all;"
+    ):
+        workflows.convert(LITE, tmp_path / "grey.pth", preprocessing={"mean": (0.5, 0.5)})
 
 
 def test_shapes_are_told_as_torch_has_them():

@@ -1,6 +1,8 @@
 import argparse
+import copy
 import subprocess
 import sys
+import warnings
 
 import jax
 import numpy as np
@@ -125,6 +127,43 @@ def test_checkpoints_of_training_scripts(write, other, tmp_path, resnet50):
         found = converted(path, "resnet50", entry=entry)
         jax.tree.map(np.testing.assert_array_equal, found.parameters, expected)
         assert f"{other} beside it" in found.notes[0] or entry == other
+
+
+def test_a_checkpoint_that_lightning_writes(tmp_path, resnet50):
+    import pytorch_lightning as lightning
+    from torchmetrics.classification import MulticlassAUROC
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.save_hyperparameters({"rate": 0.1, "names": ["cat", "dog"], "device": torch.device("cpu")})
+            self.model, self.criterion = copy.deepcopy(resnet50), torch.nn.CrossEntropyLoss(weight=torch.ones(7))
+            self.metric = MulticlassAUROC(7, thresholds=3)  # with a buffer
+
+        def training_step(self, batch):
+            return self.criterion(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), 1e-3)
+            scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2])
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    module = Module()
+    dataset = torch.utils.data.TensorDataset(torch.randn(2, 3, 64, 64), torch.tensor([0, 6]))
+    with warnings.catch_warnings(action="ignore"):  # of its own
+        trainer = lightning.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(module, torch.utils.data.DataLoader(dataset, batch_size=2))
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+    found = converted(tmp_path / "last.ckpt", "resnet50")
+    jax.tree.map(np.testing.assert_array_equal, found.parameters, convert(module.model, "resnet50"))
+    assert found.notes[-1].startswith("left out: criterion.weight")
 
 
 def test_another_networks_file_is_refused_shortly(tmp_path):
