@@ -272,7 +272,7 @@ def _draw_bars(axes: Any, panel: Bars) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     for place, name, value in zip(places, panel.names, panel.values, strict=True):
         axes.annotate(
-            f"{name}  {value:.2g}", (0.02, place), va="center", fontsize=9, parse_math=False,
+            f"{name}  {value:.3g}", (0.02, place), va="center", fontsize=9, parse_math=False,
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
 
@@ -289,7 +289,8 @@ def _draw_groups(axes: Any, panel: Groups) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     named = dict(sorted(zip(labels, handles, strict=True), key=lambda pair: pair[0] == panel.band))  # once, and last
-    axes.legend(named.values(), named, fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    below = -0.12 - 0.09 * len(panel.axis.splitlines())  # the ticks and the axis's lines
+    axes.legend(named.values(), named, fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, below))
 
 
 def _draw_series(axes: Any, panel: Groups, name: str, rows: np.ndarray, thickness: float, colour: str) -> None:

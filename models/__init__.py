@@ -27,7 +27,7 @@ from jaxplain.models._model import PREPROCESSING_FIELDS, Model, Prediction, Weig
 from jaxplain.models._notes import Note, Notes, announce, notes_of
 from jaxplain.models._outputs import output_kind, probabilities, probability, probable
 from jaxplain.models._pipeline import Batch, Failed, batches, decoded, normalised
-from jaxplain.models._preprocess import Levels, fitted, levels, open_image, read_image, sample, samples
+from jaxplain.models._preprocess import Levels, fitted, levels, open_image, read_image, sample, samples, seen
 from jaxplain.models._registry import Architecture, architecture
 from jaxplain.models._resnet import resnet50
 from jaxplain.models._spec import Spec
@@ -91,6 +91,7 @@ __all__ = [
     "resnet50",
     "sample",
     "samples",
+    "seen",
     "sigmoid_cross_entropy",
     "sound",
     "timms_preprocessing",

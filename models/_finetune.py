@@ -40,6 +40,7 @@ from jaxplain.models._registry import architecture
 from jaxplain.models._spec import Spec
 from jaxplain.models._training import Track, cross_entropy, sigmoid_cross_entropy, train, untracked
 from jaxplain.net import Net, embedding, layers
+from jaxplain.weights_convert import few
 
 CLASSIFIER, ALL_LAYERS = "classifier", "all layers"  # the phases
 
@@ -166,10 +167,9 @@ def read_images(files: Sequence[Path], spec: Spec, track: Track = untracked) -> 
         notes, count = notes + batch.notes, count + rows
     if unreadable:
         first, names = next(iter(unreadable.values())), [str(file) for file in unreadable]
-        more = f" and {len(names) - 5} more" * (len(names) > 5)
         raise ValueError(
-            f"{len(names)} of {len(files)} files cannot be used as images, {', '.join(names[:5])}{more}: replace or "
-            f"remove them; of the first, {first}"
+            f"{len(names)} of {len(files)} files cannot be used as images, {few(names)}: replace or remove "
+            f"them; of the first, {first}"
         ) from first
     return images, notes
 
@@ -286,10 +286,10 @@ def _listed(folder):
             f"{folder} has {len(classes)} folders in it, expected one for each of at least two classes; sort the "
             "images into folders named by their classes."
         )
-    few = [name for name, files in classes.items() if len(files) < 2]
-    if few:
+    scarce = [name for name, files in classes.items() if len(files) < 2]
+    if scarce:
         raise ValueError(
-            f"{folder} has fewer than two images of {', '.join(map(repr, few[:5]))}, expected one to train on and one "
+            f"{folder} has fewer than two images of {few([*map(repr, scarce)])}, expected one to train on and one "
             "to hold out; add images, or remove the folder."
         )
     return classes

@@ -28,6 +28,7 @@ from jaxplain.weights_convert import (
     Published,
     converted,
     fetched,
+    few,
     find_set,
     imagenet,
     parameter_shapes,
@@ -317,8 +318,7 @@ def _check_parameters(known, params, folder):
     ]
     problems += [f"{name} is not finite" for name, leaf in _leaves(params).items() if not np.isfinite(leaf).all()]
     if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ValueError(f"{folder} does not fit {known.spec.name}: {'; '.join(problems[:5])}{more}; convert again.")
+        raise ValueError(f"{folder} does not fit {known.spec.name}: {few(problems, joint='; ')}; convert again.")
 
 
 def _widths(known, shapes):

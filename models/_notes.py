@@ -7,6 +7,7 @@ from PIL import Image
 
 from jaxplain._types import Note
 from jaxplain.models._metadata import heard
+from jaxplain.weights_convert import few
 
 _NAMED = 3  # images of a note
 
@@ -25,6 +26,5 @@ def announce(found: Iterable[tuple[str, Notes]]) -> None:
         for note in notes:
             named.setdefault(note, []).append(name)
     for note, names in named.items():
-        others = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
         with heard():
-            warnings.warn(f"{', '.join(names[:_NAMED])}{others}: {note}.", Note, stacklevel=3)
+            warnings.warn(f"{few(names, _NAMED)}: {note}.", Note, stacklevel=3)

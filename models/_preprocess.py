@@ -144,6 +144,15 @@ def fitted(opened: Image.Image, spec: Spec) -> UInt8[np.ndarray, "S S C"]:
     return np.array(resized.crop(_crop(size, spec.input_size))).reshape(spec.image.shape)
 
 
+def seen(photo: Image.Image, spec: Spec, side: int = 448) -> UInt8[np.ndarray, "side side 3"]:
+    """What the network sees of an image that `open_image` or `read_image` gave, in its own detail: for pictures.
+
+    Grey for a network of grey images.
+    """
+    shown = photo.convert(mode_of(spec)).convert("RGB")
+    return np.asarray(shown.resize((side, side), box=placement(photo, spec)))
+
+
 def mode_of(spec: Spec) -> str:
     """The mode in which PIL has the network's images; ValueError where no image has its number of channels."""
     if spec.channels not in MODES:

@@ -14,6 +14,7 @@ from jaxplain.weights_convert._fetch import cache_folder, fetch, fetched
 from jaxplain.weights_convert._published import Published, find_network, find_set, imagenet, published
 from jaxplain.weights_convert._state_dict import read_state_dict
 from jaxplain.weights_convert._store import restore, save, sha256, vacant
+from jaxplain.weights_convert._text import few
 
 __all__ = [
     "Converted",
@@ -24,6 +25,7 @@ __all__ = [
     "draft",
     "fetch",
     "fetched",
+    "few",
     "find_network",
     "find_set",
     "imagenet",

@@ -16,10 +16,11 @@ import numpy as np
 
 from jaxplain.weights_convert._engine import Table, assemble, entry_for, nested, scope_of
 from jaxplain.weights_convert._entries import holds
-from jaxplain.weights_convert._heads import few, modules_of, with_head
+from jaxplain.weights_convert._heads import modules_of, with_head
 from jaxplain.weights_convert._published import find_network
 from jaxplain.weights_convert._state_dict import named, read_entries
 from jaxplain.weights_convert._tables import TABLES
+from jaxplain.weights_convert._text import few
 
 Shapes = Mapping[str, Mapping[str, list[int | str]]]  # {scope: {leaf: shape}}
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxplain.weights_convert._text import few
+
 LEAVES = ("kernel", "scale", "bias", "mean", "var")
 LISTED = 10  # problems named of each kind; fewer where a file is for another network altogether
 GROUP = re.compile(r"\((?!\?)[^()]*\)")
@@ -246,6 +248,5 @@ def _report(problems: Mapping[str, list[str]], matched: int, entries: int, expec
     kinds = []
     for kind in ("missing", "unexpected", "matched twice", "wrong shape", "no floats", "not finite"):
         if found := problems.get(kind):
-            rest = f" and {len(found) - listed} more" if len(found) > listed else ""
-            kinds.append(f"{kind} ({len(found)}): {', '.join(found[:listed])}{rest}")
+            kinds.append(f"{kind} ({len(found)}): {few(found, listed)}")
     return f"{matched} of its {entries} entries match, expected {expected}; " + "; ".join(kinds)

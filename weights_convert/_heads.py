@@ -5,7 +5,7 @@ network, or none. What is between them is not in it: a ReLU is taken, and that i
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise, permutations
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxplain.weights_convert._engine import Table, entry_for, source_of
 from jaxplain.weights_convert._tables import dense
+from jaxplain.weights_convert._text import few
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -67,11 +68,6 @@ def modules_of(entries: Arrays, scope: str) -> dict[str, Arrays]:
         inner = name.removeprefix(f"{parent}.")
         modules.setdefault(inner.partition(".")[0], {})[name] = values
     return modules
-
-
-def few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    return ", ".join(name[:80] for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _placed(rest, inside, own, table, classifier, taken):

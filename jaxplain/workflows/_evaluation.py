@@ -13,6 +13,7 @@ from jaxplain.methods import METHODS, Method
 from jaxplain.models import Weights
 from jaxplain.render import Bars, Curves
 from jaxplain.stats import bootstrap_interval
+from jaxplain.workflows._explanation import short
 from jaxplain.workflows._files import Writer, csv_writer, json_writer
 from jaxplain.workflows._images import image_name
 from jaxplain.workflows._measures import MEASURES, OF_CLASSES, Score, in_words
@@ -259,9 +260,7 @@ def _total(counts):
 
 
 def _number(value):
-    if np.isnan(value):
-        return "-"
-    return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.2g}"
+    return "-" if np.isnan(value) else short(value)
 
 
 def _summary(summary):

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxplain._types import Rule, Test
 from jaxplain.explain import concept_map
-from jaxplain.models import Asked, Failed, Levels, Model, Notes, normalised, probability
+from jaxplain.models import Asked, Failed, Levels, Model, Notes, normalised, probability, seen
 from jaxplain.render import Panel
 from jaxplain.transform import over_classes
 from jaxplain.workflows._concept_rows import (
@@ -43,7 +43,6 @@ from jaxplain.workflows._running import Watch, computed, reporting
 from jaxplain.workflows._targets import asked_of, covectors
 
 CLASSES = 3  # that are explained where none is named
-_SEEN = 448, 448  # pixels of what the network sees, in the figure
 
 Targets = str | SupportsIndex | Sequence[str | SupportsIndex]
 
@@ -61,6 +60,7 @@ class ConceptExplanation(Result):
 
     image: str
     photograph: np.ndarray
+    seen: np.ndarray
     box: tuple[float, float, float, float]
     classes: dict[int, str]
     probabilities: np.ndarray | None
@@ -89,17 +89,16 @@ class ConceptExplanation(Result):
         """{index: (name, probability in words)} of the classes."""
         odds = [""] * len(self.classes)
         if self.probabilities is not None:
-            odds = [f"probability {probability:.2g}" for probability in self.probabilities]
+            odds = [f"probability {probability:.3g}" for probability in self.probabilities]
         return {k: both for k, *both in zip(self.classes, self.classes.values(), odds, strict=True)}
 
     def _panels(self):
         """The photograph and the concepts' own images, and below them the attributions and the maps at each layer."""
         first = Panel("photograph, and the part\nthat the network sees", self.photograph, box=self.box)
         top = 1.1 * max(max(row.value, row.null_high) for row in self.rows) or 1.0
-        seen = _part(self.photograph, self.box)
         return [
             [first, *examples(self.provenance)],
-            *([self._bars(layer, top), *self._overlays(layer, seen)] for layer in self.maps),
+            *([self._bars(layer, top), *self._overlays(layer)] for layer in self.maps),
         ]
 
     def _bars(self, layer, top):
@@ -107,12 +106,12 @@ class ConceptExplanation(Result):
         rows = [row for row in self.rows if row.layer == layer]
         return bars(f"what counts for a class at {layer}{if_absent(self.shares[layer])}", rows, labels, top)
 
-    def _overlays(self, layer, seen):
+    def _overlays(self, layer):
         """The map of each concept, None for one that was not fitted at the layer."""
         for name in self.provenance.concepts:
             if name in self.maps[layer]:
                 note = "" if recognised(self.provenance, layer, name) else "\nnot recognised: 0 everywhere"
-                yield Panel(f"{name} at {layer}{note}", seen, self.maps[layer][name], scale=(0.0, 1.0))
+                yield Panel(f"{name} at {layer}{note}", self.seen, self.maps[layer][name], scale=(0.0, 1.0))
             else:
                 yield None
 
@@ -180,6 +179,7 @@ def _explain(model, provenance, run, concepts, targets, photo):
     return ConceptExplanation(
         image=image_name(photo.image),
         photograph=np.asarray(photo.opened),
+        seen=seen(photo.opened, model.spec),
         box=model.placement(photo.opened),
         classes={one.index: class_name(model, one) for one in asked},
         probabilities=_probabilities(model.outputs, photo.outputs, rows),
@@ -216,9 +216,3 @@ def _rows(provenance, classes, values, nulls):
             for i, k in enumerate(classes)
         ]
     )
-
-
-def _part(photograph, box):
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(photograph).resize(_SEEN, box=box))

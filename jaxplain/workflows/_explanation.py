@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxplain._types import OutputKind
 from jaxplain.methods import Method
-from jaxplain.models import Asked, Model, Prediction, notes_of, probabilities, probability
+from jaxplain.models import Asked, Model, Prediction, notes_of, probabilities, probability, seen
 from jaxplain.postprocess import keep_segments
 from jaxplain.render import Bars, Panel, outlined, scale_of
 from jaxplain.workflows._files import Writer, file_name, json_writer
@@ -16,8 +16,6 @@ from jaxplain.workflows._images import image_name
 from jaxplain.workflows._recorded import weights_of
 from jaxplain.workflows._result import Result, Table
 from jaxplain.workflows._targets import covectors
-
-SIDE = 448  # pixels of a panel
 
 
 class Reference(NamedTuple):
@@ -151,32 +149,32 @@ class Explanation(Result):
         Maps that are of no class are in the first row alone.
         """
         box, top = self.model.placement(self.photo), self.top()
-        seen = _seen(self.photo, box)
+        picture = seen(self.photo, self.model.spec)
         photograph = Panel("photograph, and the part\nthat the network sees", np.asarray(self.photo), box=box)
         values = [p.output if p.probability is None else p.probability for p in top]
         title = "scores" if self.kind == "scores" else "probabilities"
         bars = Bars(title, [p.category for p in top], values)
-        rows = [[p for name in self.maps for p in self._column(name, seen, i)] for i in range(len(self.targets))]
+        rows = [[p for name in self.maps for p in self._column(name, picture, i)] for i in range(len(self.targets))]
         if len(rows) == 1:
             return [[photograph, *rows[0], bars]]
         before = [photograph, bars, *[None] * len(rows)]
         return [[first, *row] for first, row in zip(before, rows, strict=False)]
 
-    def _column(self, name, seen, i):
+    def _column(self, name, picture, i):
         """A method's map of one class, and what is shown beside it.
 
         Of attributions to single pixels a few stand far out, and the colours end before them.
         """
         row, layer = self.rows[name]
         if i and row.target in ("none", "reference"):
-            return [None] * len(self._column(name, seen, 0))
+            return [None] * len(self._column(name, picture, 0))
         heat = self.maps[name][i]
         heat = heat.sum(-1) if heat.ndim == 3 else heat
         percentile = 99.5 if row.output in ("pixels", "channels") else 100.0
         title = row.name if layer is None else f"{row.name} at {layer}"
         scale = scale_of(heat, signed=row.signed, relative=row.relative, percentile=percentile)
-        beside = self._kept(heat, seen) if "segments" in row.needs else self._compared(row, layer)
-        return [Panel(f"{title}\n{self._label(row, layer, i)}", seen, heat, scale=scale), *beside]
+        beside = self._kept(heat, picture) if "segments" in row.needs else self._compared(row, layer)
+        return [Panel(f"{title}\n{self._label(row, layer, i)}", picture, heat, scale=scale), *beside]
 
     def _label(self, row, layer, i):
         if row.target == "none":
@@ -185,16 +183,16 @@ class Explanation(Result):
             return f"similarity to the reference: {self.similarities[layer][0]:.3f}"
         p = self.prediction(*self.targets[i])
         against = "" if self.against is None else f"\nrather than {self.model.spec.categories[self.against]}"
-        odds = "" if p.probability is None else f", probability {p.probability:.2g}"
+        odds = "" if p.probability is None else f", probability {p.probability:.3g}"
         return f"{p.category}{against}: score {self.score(*self.targets[i]):.2f}{odds}"
 
-    def _kept(self, heat, seen):
+    def _kept(self, heat, picture):
         """The segments, and those with the largest means."""
         labels = np.asarray(self.segments)
         size = int(labels.max()) + 1
         kept = np.asarray(keep_segments(heat, labels, size))
-        large, shown = (_enlarged(a, seen) for a in (labels, kept))
-        lines = outlined(seen, large)
+        large, shown = (_enlarged(a, picture) for a in (labels, kept))
+        lines = outlined(picture, large)
         return [
             Panel(f"{size} segments of {self.segmenter}", lines),
             Panel("the most important ones:\nabove 0.8 of the largest mean", np.where(shown[..., None], lines, 0)),
@@ -205,7 +203,7 @@ class Explanation(Result):
         if row.target != "reference" or self.reference is None:
             return []
         photo = self.reference.photo
-        picture = _seen(photo, self.model.placement(photo))
+        picture = seen(photo, self.model.spec)
         title = f"the reference {file_name(self.reference.image)}\nwith the same weights"
         return [
             Panel(
@@ -222,11 +220,6 @@ def short(value: float) -> str:
 def _entry(p):
     facts = {"index": p.index, "class": p.category}
     return facts | ({"score": p.output} if p.probability is None else {"probability": p.probability, "logit": p.output})
-
-
-def _seen(photo, box):
-    """The part of the photograph that the network sees, in the detail that the photograph has."""
-    return np.asarray(photo.resize((SIDE, SIDE), box=box))
 
 
 def _enlarged(labels, picture):

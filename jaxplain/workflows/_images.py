@@ -27,6 +27,7 @@ from jaxplain.models import (
     notes_of,
     read_image,
 )
+from jaxplain.weights_convert import few
 from jaxplain.workflows._running import computed
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _READ_AT_ONCE = 32  # images
 _PREDICTED_AT_ONCE = 4  # photographs; as many again, or one for each thread, are decoded ahead
-_NAMED = 5  # unreadable images of an error message
 
 
 class Reading(NamedTuple):
@@ -204,9 +204,8 @@ def reading_of(spec: Spec) -> dict[str, Any]:
 
 def _unreadable(failures, count, all_wanted):
     names = [image_name(image) for image, _ in failures]
-    others = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
     leave = "remove them, or give failed=, which is called for each that is left out (--skip-unreadable)"
     return ValueError(
-        f"{len(names)} of {count} files cannot be used as images, {', '.join(names[:_NAMED])}{others}: "
+        f"{len(names)} of {count} files cannot be used as images, {few(names)}: "
         f"{leave if all_wanted else 'give others'}; of the first, {failures[0][1]}"
     )

@@ -14,7 +14,19 @@ import numpy as np
 from jaxplain._types import PooledSimilarity
 from jaxplain.explain import channel_map, fam_contributions
 from jaxplain.methods import check_name
-from jaxplain.models import Failed, Levels, Model, Notes, Track, Weights, normalised, notes_of, read_image, untracked
+from jaxplain.models import (
+    Failed,
+    Levels,
+    Model,
+    Notes,
+    Track,
+    Weights,
+    normalised,
+    notes_of,
+    read_image,
+    seen,
+    untracked,
+)
 from jaxplain.net import embedding, view
 from jaxplain.render import Panel, scale_of
 from jaxplain.similarity import POOLED
@@ -25,7 +37,6 @@ from jaxplain.workflows._layers import checked_layer
 from jaxplain.workflows._result import Result, Table
 
 _AT_ONCE = 16  # images compared in one call
-_SIDE = 448  # pixels of a picture of the figure
 
 
 class Match(NamedTuple):
@@ -163,7 +174,7 @@ def retrieve(
     matches = tuple(_match(model, images[i], float(similarities[i]), shared) for i in order[:top])
     ranked = tuple(images[i] for i in order)
     return Retrieval(
-        query, model.spec.name, model.weights, layer, similarity, _picture(model, photo), ranked, similarities[order],
+        query, model.spec.name, model.weights, layer, similarity, seen(photo, model.spec), ranked, similarities[order],
         matches, tuple(unreadable), reading_of(model.spec) | {"notes": notes},
     )  # fmt: skip
 
@@ -209,12 +220,7 @@ def _in_common(net, x, other, layer, similarity):
 def _match(model, image, similarity, in_common):
     photo = read_image(image, model.spec)
     maps = () if in_common is None else map(np.asarray, in_common(model.prepare(photo)))
-    return Match(image, similarity, _picture(model, photo), *maps)
-
-
-def _picture(model, photo):
-    """What the network sees of a photograph, in the detail that the photograph has."""
-    return np.asarray(photo.resize((_SIDE, _SIDE), box=model.placement(photo)))
+    return Match(image, similarity, seen(photo, model.spec), *maps)
 
 
 def _shown(title, picture, heat):

@@ -150,7 +150,7 @@ def test_several_methods_at_another_layer(run, monkeypatch, model, x, tmp_path):
     titles = [panel.title for panel in figures[0][0][1:-1]]
     assert figures[0][0][-1].title == "probabilities"
     assert [title.split("\n")[0] for title in titles] == ["hires_cam at _blocks.15", "saliency"]
-    label = f"{target['class']}: score {target['score']:.2f}, probability {target['probability']:.2g}"
+    label = f"{target['class']}: score {target['score']:.2f}, probability {target['probability']:.3g}"
     assert all(label in title for title in titles)
     k = target["index"]
     assert set(maps) == {f"hires_cam_{k}", f"saliency_{k}"}

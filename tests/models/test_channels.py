@@ -13,7 +13,7 @@ from torchvision import transforms
 import jaxplain as jp
 from jaxplain import workflows
 from jaxplain.concepts._images import _small
-from jaxplain.models import available, batches, load, read_folder
+from jaxplain.models import available, batches, load, read_folder, sample, seen
 from jaxplain.models._live import preprocessing_of
 from jaxplain.models._load import of_channels
 from jaxplain.weights_convert import convert
@@ -67,6 +67,14 @@ def test_colour_is_seen_as_torchvision_makes_it_grey(grey, tmp_path):
     np.testing.assert_array_equal(grey.levels(tmp_path / "colour.png")[:, :, 0], np.asarray(expected))
     (row,) = grey.prepare_all([tmp_path / "colour.png"])
     np.testing.assert_array_equal(row, grey.prepare(levels))
+
+
+def test_pictures_show_what_the_network_sees(colour, grey):
+    photo = sample("coffee")
+    shown = seen(photo, grey.spec)
+    assert shown.shape == (448, 448, 3)
+    assert (shown == shown[:, :, :1]).all()
+    assert not (seen(photo, colour.spec) == shown).all()
 
 
 def test_a_live_module_of_one_channel_is_compared_and_its_grey_preprocessing_is_a_guess():
