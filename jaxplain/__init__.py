@@ -32,6 +32,7 @@ from jaxplain.explain import (
     eigen_cam,
     fam,
     fam_contributions,
+    filter_weights,
     grad_cam,
     grad_cam_plus_plus,
     gradient,
@@ -53,6 +54,7 @@ from jaxplain.explain import (
     tcav_score,
     xgrad_cam,
 )
+from jaxplain.features import Features, layer_features
 from jaxplain.net import before, embedding, layers, taps, then, untouched, view
 from jaxplain.postprocess import keep_segments, negative, over_channels, positive, preset, unit_range, upsample
 from jaxplain.render import Bars, Panel, figure, outlined, overlay, scale_of
@@ -76,6 +78,7 @@ __all__ = [
     "Attribution",
     "Bars",
     "Concept",
+    "Features",
     "Panel",
     "ablation_cam",
     "active",
@@ -97,6 +100,7 @@ __all__ = [
     "fam_contributions",
     "felzenszwalb",
     "figure",
+    "filter_weights",
     "fit_concept",
     "fit_concepts",
     "from_equinox",
@@ -113,6 +117,7 @@ __all__ = [
     "integrated_gradients",
     "keep_segments",
     "layer_cam",
+    "layer_features",
     "layers",
     "lime",
     "linen_layer",

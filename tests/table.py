@@ -273,6 +273,33 @@ def _smooth(backprop, x, layer):
     return sum(backprop(x + 0.3 * n)[2]["x"] for n in noise) / 5
 
 
+def _filter_weights(backprop, x, layer):
+    _, activations, gradients = backprop(x)
+    a, g = activations[layer], gradients[layer]
+    w = np.where((a > 0) & (g > 0), g, 0).mean((0, 1))
+    return 100 * w / w.sum() if w.sum() > 0 else w
+
+
+def _features(backprop, x, layer):
+    """The document's steps for four channels: of four that are kept, the two that are nearest are one cluster."""
+    a, p = backprop(x)[1][layer], _filter_weights(backprop, x, layer)
+    kept = [c for c in range(4) if p[c] > 89.6 / 4]
+    clusters = [kept] if kept else []
+    if len(kept) == 4:
+        rows = [(a[..., c] - a[..., c].min()) / np.ptp(a[..., c]) for c in kept]
+        pairs = [(i, j) for i in range(4) for j in range(i)]
+        near = min(pairs, key=lambda pair: ((rows[pair[0]] - rows[pair[1]]) ** 2).sum())
+        clusters = [list(near), *([c] for c in kept if c not in near)]
+    weights = [sum(p[c] for c in cluster) for cluster in clusters]
+    order = sorted(range(len(clusters)), key=lambda k: -weights[k])
+    least = max(max(weights) / 3, np.mean(weights) / 2) if weights else 0
+    maps = np.zeros((8, *a.shape[:2]))
+    for place, k in enumerate(k for k in order if weights[k] >= least):
+        heat = sum(p[c] * a[..., c] for c in clusters[k])
+        maps[place] = weights[k] * (heat - heat.min()) / np.ptp(heat) if np.ptp(heat) else 0
+    return maps
+
+
 LEGENDRE_3 = ([0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5], [5 / 18, 8 / 18, 5 / 18])
 SIMPLE = jp.cam(lambda activation, gradient: gradient**2)
 
@@ -292,6 +319,15 @@ def _fam_of(net, x, target, *, layer):
 
 def _channel_map_of(net, x, target, *, layer):
     return jp.channel_map(net, x, REFERENCE, layer=layer)
+
+
+def _filter_weights_of(net, x, target, *, layer):
+    return jp.filter_weights(net, x, target, layers=layer)[layer]
+
+
+def _features_of(net, x, target, *, layer):
+    found = jp.layer_features(net, x, target, layers=layer, key=KEY, clustering="kmeans")[layer]
+    return found.weights[:, None, None] * found.maps
 
 
 TABLE = (
@@ -381,6 +417,8 @@ TABLE = (
     ),
     Row("fam", _fam_of, _fam, layer=True, lacks=CLASS_AGNOSTIC),
     Row("channel_map", _channel_map_of, _channel_map, layer=True, lacks=CLASS_AGNOSTIC),
+    Row("filter_weights", _filter_weights_of, _filter_weights, layer=True, lacks=RATIO),
+    Row("layer_features", _features_of, _features, layer=True, lacks=RATIO),
     Row("secam", jp.secam, _per_segment(lambda a, g: g, True), SEGMENTS, layer=True, lacks=NOT_LINEAR),
     Row(
         "per_segment",

@@ -60,7 +60,7 @@ def test_every_name_is_there():
     assert list(jp.__all__) == sorted(set(jp.__all__))
     assert all(hasattr(jp, name) for name in dir(jp))
     assert {f"jaxplain.{name}" for name in jp.__all__} - set(FUNCTIONS) == {
-        f"jaxplain.{name}" for name in ("Attribution", "Bars", "Concept", "Panel")
+        f"jaxplain.{name}" for name in ("Attribution", "Bars", "Concept", "Features", "Panel")
     }
     assert {*transform.__all__} == {*TRANSFORMED}
     assert {*jp.__all__} < {*dir(jp)}
@@ -138,7 +138,7 @@ def code_lines(source):
     )
 
 
-def size_faults(sources, what="the core", most=1700):
+def size_faults(sources, what="the core", most=1750):
     """What is too large in files that may have so many lines in all."""
     sizes = [size for source in sources for size in functions(source)]
     faults = [f"{name} has {lines} lines" for name, lines in sizes if lines > 50]
@@ -193,5 +193,5 @@ def test_what_is_too_large_is_found():
     assert size_faults([source(10)]) == []
     assert size_faults([source(11)]) == ["the median function has 11 lines"]
     assert size_faults([source(51), source(1), source(1)]) == ["f has 51 lines"]
-    assert size_faults([source(9)] * 171) == ["the core has 1710 lines"]
+    assert size_faults([source(9)] * 176) == ["the core has 1760 lines"]
     assert size_faults([source(9)] * 71, "it", 700) == ["it has 710 lines"]
