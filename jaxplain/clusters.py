@@ -72,8 +72,8 @@ def kmeans(rows: ArrayLike, kept: ArrayLike, key: PRNGKeyArray, most: int) -> In
     """The cluster (C,) of each of the rows (C, d) that are kept, -1 of the others: k-means of 3 to `most` clusters.
 
     Each number of clusters has four starts by k-means++, of which the one with the least sum of squares counts, and is
-    below the number of rows; of fewer than four rows there is one cluster. That of the largest mean silhouette is taken. All distances come from
-    one Gram matrix.
+    below the number of rows; of these the one with the largest mean silhouette is taken. Fewer than four rows are one
+    cluster. All distances come from one Gram matrix.
 
     Arthur, Vassilvitskii, "k-means++: The Advantages of Careful Seeding", 2007.
     """

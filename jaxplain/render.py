@@ -21,12 +21,13 @@ from numpy.typing import ArrayLike
 from jaxplain.postprocess import upsample
 
 _ROUNDING = 1e-3  # beyond [0, 1]
-_SIDE = 2.6  # inches of a panel
+SIDE = 2.6  # inches of a panel
 _LINE = 32  # letters of its title in a line
 _LINES = (  # colours and widths of curves; of equal ones two are seen
     ("#4c72b0", 2.5), ("#dd8452", 1.2), ("#55a868", 2.5), ("#c44e52", 1.2), ("#8172b3", 2.5), ("#937860", 1.2),
     ("#da8bc3", 2.5), ("#8c8c8c", 1.2), ("#ccb974", 2.5), ("#64b5cd", 1.2),
 )  # fmt: skip
+_LETTERS, _SMALL = 9, 7  # points of titles
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _STRENGTH = 0.85  # of colours at the ends of a scale
 _FOR, _AGAINST = (0.86, 0.08, 0.08), (0.05, 0.25, 0.95)
@@ -177,11 +178,12 @@ def figure(
     rows: Sequence[Sequence[Shown | None]],
     *,
     title: str = "",
+    side: float = SIDE,
     path: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
     """A grid of panels as an (H, W, 3) uint8 array, also written to `path` (.png, .jpg, .pdf, .svg) if one is given.
 
-    Each map has a colour bar of its own; None leaves a place empty.
+    Each panel is `side` inches wide; each map has a colour bar of its own; None leaves a place empty.
 
         figure([[Panel("photo", photo), Panel("Grad-CAM", photo, heat)]], path="cat.png")
     """
@@ -190,7 +192,7 @@ def figure(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = max(map(len, rows))
-    size = (_SIDE * columns, (_SIDE + 0.15) * len(rows) + 0.3 * bool(title))
+    size = (side * columns, (side + 0.15) * len(rows) + 0.3 * bool(title))
     layout = ConstrainedLayoutEngine()
     sheet = Figure(figsize=size, layout=layout, dpi=160)
     canvas = FigureCanvasAgg(sheet)
@@ -198,7 +200,7 @@ def figure(
         sheet.suptitle(title, fontsize=9, parse_math=False)
     grid = sheet.subplots(len(rows), columns, squeeze=False)
     for axes, panel in zip(grid.flat, [p for row in rows for p in [*row, *[None] * (columns - len(row))]], strict=True):
-        _draw(sheet, axes, panel)
+        _draw(sheet, axes, panel, _LETTERS if side >= 2 else _SMALL)
     for _ in range(2):  # the first pass moves the axes, the second makes room for what moved with them
         layout.execute(sheet)
     sheet.set_layout_engine("none")  # the layout is made once: a second one, for the file, would differ by pixels
@@ -208,11 +210,11 @@ def figure(
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _draw(sheet: Any, axes: Any, panel: Shown | None) -> None:
+def _draw(sheet: Any, axes: Any, panel: Shown | None, letters: int) -> None:
     if panel is None:
         axes.set_axis_off()
         return
-    axes.set_title(_folded(panel.title), fontsize=9, parse_math=False)
+    axes.set_title(_folded(panel.title), fontsize=letters, parse_math=False)
     if isinstance(panel, Bars):
         _draw_bars(axes, panel)
         return
@@ -289,7 +291,7 @@ def _draw_groups(axes: Any, panel: Groups) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     named = dict(sorted(zip(labels, handles, strict=True), key=lambda pair: pair[0] == panel.band))  # once, and last
-    below = -0.12 - 0.09 * len(panel.axis.splitlines())  # the ticks and the axis's lines
+    below = -0.14 - 0.08 * len(panel.axis.splitlines())  # the ticks and the axis's lines
     axes.legend(named.values(), named, fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, below))
 
 

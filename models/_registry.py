@@ -35,11 +35,16 @@ class Architecture(NamedTuple):
 
 
 def _architecture(
-    name: str, module: Callable[..., nn.Module], classifier: str, cam_layer: str, layers: tuple[str, ...]
+    name: str,
+    module: Callable[..., nn.Module],
+    classifier: str,
+    cam_layer: str,
+    layers: tuple[str, ...],
+    feature_layers: tuple[str, ...],
 ) -> Architecture:
     """The network with its published sets, whose files are a table of `weights_convert`."""
     sets = published(name)
-    spec = Spec(name, **sets[0].preprocessing, cam_layer=cam_layer, layers=layers)
+    spec = Spec(name, **sets[0].preprocessing, cam_layer=cam_layer, layers=layers, feature_layers=feature_layers)
     return Architecture(spec, module, classifier, sets)
 
 
@@ -50,6 +55,7 @@ _ARCHITECTURES = (
         classifier="_fc",
         cam_layer="_swish2",
         layers=("_blocks.2", "_blocks.4", "_blocks.10", "_swish2"),
+        feature_layers=(*(f"_blocks.{number}" for number in range(5, 16)), "_swish2"),
     ),
     _architecture(
         "resnet50",
@@ -57,6 +63,11 @@ _ARCHITECTURES = (
         classifier="fc",
         cam_layer="layer4",
         layers=("layer1", "layer2", "layer3", "layer4"),
+        feature_layers=(
+            *("layer2.2", "layer2.3"),
+            *(f"layer3.{number}" for number in range(6)),
+            *("layer4.0", "layer4.1", "layer4.2"),
+        ),
     ),
     _architecture(
         "vgg16",
@@ -64,6 +75,7 @@ _ARCHITECTURES = (
         classifier="classifier.6",
         cam_layer="features.29",
         layers=("features.3", "features.8", "features.15", "features.22", "features.29"),
+        feature_layers=tuple(f"features.{number}" for number in (11, 13, 15, 18, 20, 22, 25, 27, 29)),
     ),
     _architecture(
         "inception_v3",
@@ -71,6 +83,7 @@ _ARCHITECTURES = (
         classifier="fc",
         cam_layer="Mixed_7c",
         layers=("Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
+        feature_layers=tuple(f"Mixed_{name}" for name in ("6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")),
     ),
 )
 

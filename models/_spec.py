@@ -17,10 +17,11 @@ class Spec(NamedTuple):
     `resize` is the length of the image's shorter side before the central `input_size` x `input_size` crop, and
     `interpolation` names PIL's filter for it. `categories` are the outputs' names.
     `cam_layer` is where class activation maps are taken if nobody says otherwise; `layers` are the ends of the
-    network's stages, shallow to deep. `outputs` says what the outputs are: "softmax" of classes that exclude each
-    other, "sigmoid" of labels, or "scores" without probabilities; None is sigmoid for one output, softmax for more.
-    `background` is the colour behind transparent parts, and `levels` are the levels of deep images that are black and
-    white; None where neither was asked for. See `Model.reading`.
+    network's stages, shallow to deep, and `feature_layers` those whose features are explained: the deepest 70 % of the
+    blocks, or of the convolutions where there are no blocks. `outputs` says what the outputs are: "softmax" of classes
+    that exclude each other, "sigmoid" of labels, or "scores" without probabilities; None is sigmoid for one output,
+    softmax for more. `background` is the colour behind transparent parts, and `levels` are the levels of deep images
+    that are black and white; None where neither was asked for. See `Model.reading`.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Spec(NamedTuple):
     categories: tuple[str, ...] = ()
     cam_layer: str = ""
     layers: tuple[str, ...] = ()
+    feature_layers: tuple[str, ...] = ()
     outputs: OutputKind | None = None
     background: str | None = None
     levels: tuple[float | int, float | int] | None = None

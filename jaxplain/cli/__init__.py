@@ -18,6 +18,7 @@ from jaxplain.cli.convert import convert
 from jaxplain.cli.errors import say, tell
 from jaxplain.cli.evaluate import evaluate
 from jaxplain.cli.explain import explain
+from jaxplain.cli.features import features
 from jaxplain.cli.fetch import fetch
 from jaxplain.cli.finetune import finetune
 from jaxplain.cli.layers import layers
@@ -33,7 +34,7 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (explain, evaluate, retrieve, methods, layers, models, fetch, convert, finetune, samples):
+for command in (explain, features, evaluate, retrieve, methods, layers, models, fetch, convert, finetune, samples):
     app.command(cls=Command)(command)
 app.add_typer(concept, name="concept")
 

@@ -10,6 +10,7 @@ from jaxplain.workflows._evaluation import Evaluation, Outcome, Summary
 from jaxplain.workflows._explain import explain
 from jaxplain.workflows._explain_concepts import ConceptExplanation, explain_concepts
 from jaxplain.workflows._explanation import Explanation
+from jaxplain.workflows._features import FeatureExplanation, features
 from jaxplain.workflows._files import writing
 from jaxplain.workflows._finetune import FineTuned, finetune
 from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
@@ -27,6 +28,7 @@ __all__ = [
     "ConceptExplanation",
     "Evaluation",
     "Explanation",
+    "FeatureExplanation",
     "FineTuned",
     "GlobalConcepts",
     "Match",
@@ -43,6 +45,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_concepts",
+    "features",
     "file_stems",
     "finetune",
     "fit_concept",

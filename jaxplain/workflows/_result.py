@@ -1,13 +1,14 @@
 """What workflows return: frozen values that show and save themselves."""
 
+import functools
 import io
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from jaxplain.render import figure
+from jaxplain.render import SIDE, figure
 from jaxplain.workflows._files import Writer, write_together
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ class Table(NamedTuple):
 
 
 class Result:
-    """A value with a figure, a table and files: a frozen dataclass, which tells panels, title, table and writers."""
+    """A value with a figure, a table and files: a frozen dataclass, which tells panels, title, table and writers.
+
+    Its figure has at most `_columns` panels beside each other, each `_side` inches wide.
+    """
+
+    _columns: ClassVar[int] = WIDEST
+    _side: ClassVar[float] = SIDE
 
     def _panels(self) -> Sequence[Sequence[Any]]:
         """The rows of the figure's panels; none where there is nothing to draw."""
@@ -54,10 +61,10 @@ class Result:
         """The figure as a PIL image."""
         from PIL import Image
 
-        panels = wrapped(self._panels())
+        panels = wrapped(self._panels(), self._columns)
         if not panels:
             raise ValueError(f"There is nothing to draw in {self!r}: look at what failed.")
-        return Image.fromarray(figure(panels, title=self._title()))
+        return Image.fromarray(figure(panels, title=self._title(), side=self._side))
 
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
         """Writes the figure and the data as path.png and so on, all or none, and returns the files' paths.
@@ -67,8 +74,8 @@ class Result:
         path, kind = Path(path), ".png"
         if path.suffix in FIGURES:
             path, kind = path.with_suffix(""), path.suffix
-        panels = wrapped(self._panels())
-        drawn: dict[str, Writer] = {kind: lambda file: _draw(panels, self._title(), file)} if panels else {}
+        panels = wrapped(self._panels(), self._columns)
+        drawn: dict[str, Writer] = {kind: functools.partial(_draw, panels, self._title(), self._side)} if panels else {}
         return write_together(path, drawn | dict(self._writers()))
 
     def _repr_png_(self) -> bytes | None:
@@ -80,13 +87,13 @@ class Result:
         return buffer.getvalue()
 
 
-def wrapped(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-    """The rows of panels, of which no figure is wider than WIDEST: the columns beyond are in rows below, evenly."""
+def wrapped(rows: Sequence[Sequence[Any]], widest: int = WIDEST) -> Sequence[Sequence[Any]]:
+    """The rows of panels, of which no figure is wider than `widest`: the columns beyond are in rows below, evenly."""
     columns = max(map(len, rows), default=0)
-    width = math.ceil(columns / math.ceil(columns / WIDEST)) if columns else 1
+    width = math.ceil(columns / math.ceil(columns / widest)) if columns else 1
     parts = (row[start : start + width] for start in range(0, columns, width) for row in rows)
     return [part for part in parts if any(panel is not None for panel in part)]
 
 
-def _draw(panels, title, file):
-    figure(panels, title=title, path=file)
+def _draw(panels, title, side, file):
+    figure(panels, title=title, side=side, path=file)

@@ -19,6 +19,7 @@ COMMANDS = commands(get_command(app))
 # Options that every call of their command uses: of all images, of the network, of the fit, of the place of the results.
 ALWAYS = {
     "explain": "model weights method options smooth again out background levels outputs",
+    "features": "model weights target layer clustering max_clusters seed out background levels outputs",
     "evaluate": "model weights method metric out background levels outputs",
     "retrieve": "gallery model weights layer similarity top explain skip out background levels outputs",
     "fetch": "weights from_url file",

@@ -233,6 +233,9 @@ def test_specs(name):
     names = list(jp.layers(outline(name), spec.image))
     assert spec.cam_layer == spec.layers[-1]
     assert sorted(spec.layers, key=names.index) == list(spec.layers)
+    assert sorted(spec.feature_layers, key=names.index) == list(spec.feature_layers)
+    sites = jp.layers(outline(name), spec.image)
+    assert all(len(sites[layer].shape) == 3 and sites[layer].shape[0] > 1 for layer in spec.feature_layers)
 
 
 def test_an_outline_has_the_layers_and_no_weights():
