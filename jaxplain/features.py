@@ -1,5 +1,7 @@
 """Every layer's features in clusters, by scikit-learn on the host as published, or wholly on the device."""
 
+import functools
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,10 +130,13 @@ def _on_device(net, x, target, keys, layers, most, guided, threshold):
 
 
 def _on_host(net, x, target, keys, layers, most, guided, threshold):
-    """The clusters of different layers are found side by side."""
+    """The clusters of different layers are found side by side, each in one thread."""
+    from threadpoolctl import threadpool_limits
+
     parts = weighted(net, x, target, layers, guided)
     seeds = [int(jax.random.bits(key)) for key in keys]
-    with ThreadPoolExecutor(len(layers)) as pool:
+    alone = functools.partial(threadpool_limits, 1, user_api="openmp")  # holds for the thread that sets it
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count(), initializer=alone) as pool:
         clusters = [
             pool.submit(_clusters, np.asarray(activation), np.asarray(percent), seed, most, threshold)
             for seed, (activation, percent) in zip(seeds, parts.values(), strict=True)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,23 @@ def save(
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Raises OSError unless the disk takes so many bytes more: Orbax's threads would each print a traceback."""
+    """Raises OSError unless the disk takes so many bytes more, and the user's quota: Orbax's threads would each print a
+    traceback."""
     free = shutil.disk_usage(folder).free
     if free < size * SPARE:
         what = f"{os.strerror(errno.ENOSPC)}: {free / 1e6:,.1f} MB free, {size * SPARE / 1e6:,.1f} MB needed"
         raise OSError(errno.ENOSPC, what)
+    if hasattr(os, "posix_fallocate"):
+        with tempfile.TemporaryFile(dir=folder) as place:
+            _reserve(place.fileno(), int(size * SPARE) + 1)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise  # other file systems cannot tell before
 
 
 def _leaves(tree: Any) -> list[Any]:

@@ -126,9 +126,9 @@ def features(
     """The FeatureExplanation of an image; of a list or tuple of images a list, of an iterator an iterator.
 
     `target` is the name or index of a class, or "not " and one, by default each image's top class. `layers` are by
-    default the model's `spec.feature_layers` (or else its `layers`), and the other options those of `layer_features`, with `seed` for its key.
-    `background` and `levels` are those of `Model.reading`. An image that cannot be explained raises its error, or is
-    left out after failed(image, error).
+    default the model's `spec.feature_layers`, or else its `layers`; the other options are those of `layer_features`,
+    with `seed` for its key. `background` and `levels` are those of `Model.reading`. An image that cannot be explained
+    raises its error, or is left out after failed(image, error).
 
         features(load("efficientnet_lite0"), "sample:chelsea", target="tabby")
     """

@@ -1,4 +1,5 @@
 import _thread
+import errno
 import hashlib
 import json
 import os
@@ -105,6 +106,21 @@ def test_a_full_disk_is_told_before_anything_is_written(params, tmp_path, monkey
     assert os.listdir(tmp_path) == []
     assert capfd.readouterr().err == ""
     monkeypatch.undo()
+    save(tmp_path / "model", params, RECORD)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="nothing is reserved on this system")
+def test_a_quota_is_told_before_anything_is_written(params, tmp_path, monkeypatch, capfd):
+    def refused(descriptor, offset, size):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refused)
+    number = errno.EDQUOT
+    with pytest.raises(OSError, match=os.strerror(errno.EDQUOT)):
+        save(tmp_path / "model", params, RECORD)
+    assert os.listdir(tmp_path) == []
+    assert capfd.readouterr().err == ""
+    number = errno.EOPNOTSUPP  # a file system that cannot tell
     save(tmp_path / "model", params, RECORD)
 
 

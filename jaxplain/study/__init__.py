@@ -1,0 +1,71 @@
+"""The labelling study: rounds in which a part of a picture is to be recognised, the masks that show it, the plays,
+and what their labels say.
+
+study = new_study("study", load("efficientnet_lite0"), "photos")
+plays = play(model, study)                                  # the network's; people's have the same form
+scores = label_scores(plays, synonyms(plays, encoder(), {}))
+"""
+
+from jaxplain.study._encoder import Embed, encoder
+from jaxplain.study._labels import STOP_WORDS, cleaned, corrected, grouped, left_out, representative, synonyms
+from jaxplain.study._masks import LEVELS, SIDE, blur_sigma, reveal_mask, reveal_masks, revealed
+from jaxplain.study._player import Revealed, play, played, recognised, reveal_probabilities
+from jaxplain.study._plays import COLUMNS, Play, outcome_of, read_plays, write_plays
+from jaxplain.study._scores import (
+    Exemplar,
+    Group,
+    Ranked,
+    Trend,
+    best,
+    class_scores,
+    label_scores,
+    merged,
+    merged_map,
+    trends,
+)
+from jaxplain.study._study import Round, Study, StudyImage, load_study, new_study, picture, rounds
+
+__all__ = [
+    "COLUMNS",
+    "LEVELS",
+    "SIDE",
+    "STOP_WORDS",
+    "Embed",
+    "Exemplar",
+    "Group",
+    "Play",
+    "Ranked",
+    "Revealed",
+    "Round",
+    "Study",
+    "StudyImage",
+    "Trend",
+    "best",
+    "blur_sigma",
+    "class_scores",
+    "cleaned",
+    "corrected",
+    "encoder",
+    "grouped",
+    "label_scores",
+    "left_out",
+    "load_study",
+    "merged",
+    "merged_map",
+    "new_study",
+    "outcome_of",
+    "picture",
+    "play",
+    "played",
+    "read_plays",
+    "recognised",
+    "representative",
+    "reveal_mask",
+    "reveal_masks",
+    "reveal_probabilities",
+    "revealed",
+    "rounds",
+    "synonyms",
+    "trends",
+    "write_plays",
+]
