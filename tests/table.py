@@ -295,7 +295,7 @@ def _features(backprop, x, layer):
     least = max(max(weights) / 3, np.mean(weights) / 2) if weights else 0
     maps = np.zeros((8, *a.shape[:2]))
     for place, k in enumerate(k for k in order if weights[k] >= least):
-        heat = sum(p[c] * a[..., c] for c in clusters[k])
+        heat = np.sum([p[c] * a[..., c] for c in clusters[k]], axis=0)
         maps[place] = weights[k] * (heat - heat.min()) / np.ptp(heat) if np.ptp(heat) else 0
     return maps
 

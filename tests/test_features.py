@@ -74,7 +74,7 @@ def by_hand(activation, percent, cluster, most):
     kept = sorted((k for k in weights if weights[k] >= theta), key=lambda k: -weights[k])
     maps = []
     for k in kept:
-        heat = sum(percent[c] * activation[..., c] for c in groups[k]) / weights[k]
+        heat = np.sum([percent[c] * activation[..., c] for c in groups[k]], axis=0) / weights[k]
         maps.append((heat - heat.min()) / np.ptp(heat))
     return [weights[k] for k in kept], maps, [kept.index(k) if k in kept else -1 for k in cluster]
 

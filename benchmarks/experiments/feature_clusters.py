@@ -26,25 +26,24 @@ KINDS = ("t-SNE", "k-means", "between the two")
 
 
 def rows_of(model, photograph, layers):
-    """{layer: the scaled maps of the kept channels} for the top class."""
+    """{layer: (each channel's scaled map, whether it is kept)} for the top class."""
     x = model.prepare(f"sample:{photograph}")
     target = jp.one_hot(int(np.argmax(model.net(x))), 1000)
     found = {}
     for layer, (activation, percent) in weighted(model.net, x, target, layers, True).items():
-        kept = np.asarray(percent) > least_percent(len(percent))
-        found[layer] = np.asarray(scaled(activation))[kept]
+        found[layer] = np.asarray(scaled(activation)), np.asarray(percent) > least_percent(len(percent))
     return found
 
 
 @jax.jit
-def on_device(rows, key):
-    return kmeans(rows, np.ones(len(rows), bool), key, 8)
+def on_device(rows, kept, key):
+    return kmeans(rows, kept, key, 8)
 
 
-def compared(rows, seeds):
+def compared(rows, kept, seeds):
     """The mean index within each kind and between the two, and the mean numbers of clusters."""
-    host = [tsne_clusters(rows, seed) for seed in range(seeds)]
-    device = [np.asarray(on_device(rows, jax.random.key(seed))) for seed in range(seeds)]
+    host = [tsne_clusters(rows[kept], seed) for seed in range(seeds)]
+    device = [np.asarray(on_device(rows, kept, jax.random.key(seed)))[kept] for seed in range(seeds)]
     within = [[adjusted_rand_score(*pair) for pair in itertools.combinations(found, 2)] for found in (host, device)]
     between = [adjusted_rand_score(*pair) for pair in itertools.product(host, device)]
     counts = [np.mean([len(set(labels.tolist())) for labels in found]) for found in (host, device)]
@@ -59,14 +58,13 @@ def main() -> None:
         parser.error("seeds are compared with each other, so there are at least 2 --seeds")
     start, model = time.perf_counter(), load("efficientnet_lite0")
     layers = model.spec.feature_layers
-    found = np.array([
-        [compared(rows, options.seeds) for rows in rows_of(model, name, layers).values()] for name in PHOTOGRAPHS
-    ])  # fmt: skip
+    rows = [rows_of(model, name, layers).values() for name in PHOTOGRAPHS]
+    found = np.array([[compared(maps, kept, options.seeds) for maps, kept in of_one] for of_one in rows])
     print("| layer | t-SNE, seeds | k-means, seeds | between the two | clusters, t-SNE | clusters, k-means |")
     print("|---|---|---|---|---|---|")
     for number, layer in enumerate((*layers, "all")):
         values = found.mean(1) if layer == "all" else found[:, number]
-        low, high = bootstrap_interval(values[:, :3])
+        low, high = map(np.asarray, bootstrap_interval(values[:, :3]))
         cells = [f"{m:.2f} ({a:.2f} to {b:.2f})" for m, a, b in zip(values[:, :3].mean(0), low, high, strict=True)]
         print(f"| {layer} | {' | '.join(cells)} | {values[:, 3].mean():.1f} | {values[:, 4].mean():.1f} |")
     print(f"\n{len(PHOTOGRAPHS)} photographs, {options.seeds} seeds, {time.perf_counter() - start:.0f} s")

@@ -107,7 +107,9 @@ def compare_clustering(model: Model, layers: tuple[str, ...], count: int, rounds
     size, rng = model.spec.input_size, np.random.default_rng(1)
     X = rng.normal(size=(count, size, size, 3)).astype(np.float32)
     targets = jp.one_hot(rng.integers(0, 1000, count), 1000)
-    run = jax.jit(lambda net, X, targets: jax.lax.map(lambda pair: weighted(net, *pair, layers, True), (X, targets)))
+    run = jax.jit(
+        lambda net, X, targets: jax.lax.map(lambda pair: weighted(net, pair[0], pair[1], layers, True), (X, targets))
+    )
     found = run(model.net, X, targets)
     rows = {layer: jax.block_until_ready(jax.vmap(scaled)(a)) for layer, (a, _) in found.items()}
     kept = {layer: percent > least_percent(percent.shape[-1]) for layer, (_, percent) in found.items()}

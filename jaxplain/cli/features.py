@@ -17,7 +17,7 @@ Layers = Annotated[list[str] | None, Option(metavar="NAME", help=_AT)]
 _BY = "tsne (with scikit-learn, as published) or kmeans (faster)."
 Clustering = Annotated[str, Option(metavar="NAME", help=_BY)]
 MaxClusters = Annotated[int, Option(help="At most so many clusters a layer.", min=3)]
-Seed = Annotated[int, Option(help="Of t-SNE and k-means.", min=0)]
+Seed = Annotated[int, Option(help="Of k-means; t-SNE starts from principal components.", min=0)]
 
 
 def features(

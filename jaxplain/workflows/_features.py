@@ -136,20 +136,13 @@ def features(
     chosen = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(layers or _default(model.spec)))
     for layer in chosen:
         checked_layer(model, layer)
-    asked = None if target is None else asked_of(target, model.spec.categories)
-    if asked is not None and len(asked) > 1:
-        raise ValueError(f"There are {len(asked)} targets, but one is expected: ask for one after the other.")
+    asked = None if target is None else _one(target, model.spec.categories)
     options = {
         "layers": chosen, "clustering": clustering, "max_clusters": max_clusters, "guided": guided,
         "threshold": threshold,
     }  # fmt: skip
-    settings = {
-        "target": target if target is None else list(asked[0]),
-        "seed": seed,
-        **options,
-        **reading_of(model.spec),
-    }
-    answer = functools.partial(_answer, model, asked and asked[0], seed, options, settings)
+    settings = {"target": asked and list(asked), "seed": seed, **options, **reading_of(model.spec)}
+    answer = functools.partial(_answer, model, asked, seed, options, settings)
     return as_given(images, lambda images: each(answer, photos(model, images), failed))
 
 
@@ -169,6 +162,13 @@ def _answer(model, asked, seed, options, settings, photo):
         asked=settings,
         notes=photo.notes,
     )
+
+
+def _one(target, categories):
+    one, *more = asked_of(target, categories)
+    if more:
+        raise ValueError(f"There are {1 + len(more)} targets, but one is expected: ask for one after the other.")
+    return one
 
 
 def _default(spec):

@@ -136,6 +136,7 @@ def test_a_concept_is_fitted_as_by_the_workflow(fitted, place):
     assert (place / "ours.concept").read_bytes() == (place / "dots.concept").read_bytes()
 
 
+@pytest.mark.slow
 def test_explanations_are_those_of_the_workflow(run, fitted, place):
     files, options = ["dots.concept", "stripes.concept"], ["--weights", "tiny", "--steps", 4]
     done = run("concept", "explain", "dots/000.png", "stripes/001.png", *options, "--concepts", *files)

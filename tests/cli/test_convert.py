@@ -110,6 +110,7 @@ def test_preprocessing_is_recognised_by_the_hash(run, file, monkeypatch):
     assert restore(converted(run, file)[0])[1]["preprocessing"]["resize"] == 232
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_folders_that_orbax_alone_has_written(wrapped, run, params, tmp_path):
     with ocp.StandardCheckpointer() as checkpointer:

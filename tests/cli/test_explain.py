@@ -135,6 +135,7 @@ def test_contrast_is_the_difference_of_two_maps(run, two_targets, tmp_path):
     assert record["targets"][0]["score"] == pytest.approx(score, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_several_methods_at_another_layer(run, monkeypatch, model, x, tmp_path):
     figures = drawn(monkeypatch)
     methods = "--method", "hires_cam", "--method", "saliency"
@@ -171,6 +172,7 @@ NEW = {
 }
 
 
+@pytest.mark.slow
 def test_signed_saliency_and_perturbation(run, tiny, tmp_path):
     methods = [word for name in NEW for word in ("--method", name)]
     arguments = "--model", "tiny", "--weights", tiny
@@ -274,6 +276,7 @@ def test_again_into_the_same_folder(run, tmp_path):
     assert set(results(tmp_path, "coffee")[1]) == {"grad_cam_968"}
 
 
+@pytest.mark.slow
 def test_odd_file_names(run, monkeypatch, tmp_path):
     """Blanks, other scripts, rich's markup and emoji, a leading dash, and a byte that is no UTF-8."""
     monkeypatch.chdir(tmp_path)
@@ -325,6 +328,7 @@ def test_a_name_that_ends_like_a_figure_is_a_name(run, tiny, monkeypatch, tmp_pa
     assert "out/a.pdf.png, .npz and .json written" in result.out
 
 
+@pytest.mark.slow
 def test_fine_tuned_resnet50_from_torch(run, tmp_path):
     torch.manual_seed(0)
     rival = torchvision.models.resnet50(num_classes=3).eval()
@@ -403,6 +407,7 @@ def test_a_reader_that_stops_reading(program_path, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_interrupted_between_images(program_path, tmp_path, started):
     images = "sample:chelsea", "sample:coffee", "sample:rocket", "sample:camera", "sample:astronaut"
     command = [program_path, "explain", *images, "--out", tmp_path]

@@ -42,6 +42,7 @@ def grey(tmp_path_factory):
     return load(LITE, folder)
 
 
+@pytest.mark.slow
 def test_a_grey_photograph_gives_what_it_gives_in_colour(colour, grey):
     x, X = grey.prepare(GREY), colour.prepare(GREY)
     assert x.shape == grey.spec.image.shape == (224, 224, 1)

@@ -52,6 +52,7 @@ def test_parameters_and_activations_have_the_dtype_and_images_and_outputs_are_fl
     assert jax.eval_shape(model.net, images[0]).dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_logits_agree_with_those_of_float32(model, exact, images):
     expected, actual = outputs(exact.net, images), outputs(model.net, images)
     assert actual.dtype == jnp.float32

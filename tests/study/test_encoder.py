@@ -18,6 +18,8 @@ from jaxplain.study._encoder import encoder
 from jaxplain.study._labels import synonyms
 from jaxplain.study._plays import Play
 
+pytestmark = pytest.mark.slow  # torch and transformers are imported
+
 TEXTS = ["a round wheel", "the wheel of a car", "", "red fins", "🔥", "\u05d6\u05e0\u05d1", "wheel " * 2000, "red fins"]
 
 

@@ -26,6 +26,7 @@ def model(tiny) -> Model:
     return load("tiny", tiny)
 
 
+@pytest.mark.slow
 def test_command_and_python_give_the_same_maps(run, model, tiny, tmp_path):
     arguments = [f"--method={name}" for name in METHODS]
     arguments += ["--set", "rise.samples=40", "--set", "integrated_gradients.steps=3", "--target", "3"]

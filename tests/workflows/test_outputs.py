@@ -51,7 +51,7 @@ def test_one_output_and_what_is_not_it(one, tmp_path):
     answer = explain(one, IMAGE, targets=["pneumonia", "not pneumonia"])
     assert repr(answer) == "Explanation('image': pneumonia, not pneumonia, by grad_cam)"
     assert [row[2:] for row in answer.table().rows] == [("2.2e-17", "-38.37", "yes"), ("1.000", "38.37", "yes")]
-    assert "pneumonia: score -38.37, probability 2.2e-17" in titles(answer)[1]
+    assert "pneumonia: score -38.37, probability 2.17e-17" in titles(answer)[1]
     assert "not pneumonia: score 38.37, probability 1" in "".join(titles(answer))
     plain, other = answer.maps["grad_cam"]
     assert plain.any()
