@@ -77,7 +77,9 @@ def kmeans(rows: ArrayLike, kept: ArrayLike, key: PRNGKeyArray, most: int) -> In
 
     Arthur, Vassilvitskii, "k-means++: The Advantages of Careful Seeding", 2007.
     """
-    kept, gram = jnp.asarray(kept), contract("cd,ed->ce", rows, rows)
+    kept = jnp.asarray(kept)
+    rows = jnp.where(kept[:, None], jnp.asarray(rows), 0)  # those that are dropped may be NaN
+    gram = contract("cd,ed->ce", rows, rows)
     square = jnp.diag(gram)
     distance = jnp.maximum(square[:, None] + square[None] - 2 * gram, 0)
     counts = jnp.arange(FEWEST, most + 1)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from jaxplain._checks import layer_names
 from jaxplain._loops import reused
 from jaxplain._numerics import contract, quotient
 from jaxplain._types import Clustering, Net, Threshold
@@ -22,6 +24,7 @@ from jaxplain.explain import weighted
 
 _STEPS = ((512, 0.175), (256, 0.35), (128, 0.7), (64, 1.4))  # published: from so many channels on, percent
 _COMPONENTS, _PERPLEXITY = 50, 30.0
+_ALIKE = 1e-6  # of maps in [0, 1]
 
 
 class Features(NamedTuple):
@@ -68,8 +71,10 @@ def layer_features(
         raise ValueError(f"clustering is {clustering!r}, but 'tsne' or 'kmeans' is expected.")
     if threshold not in ("scaled", "published"):
         raise ValueError(f"threshold is {threshold!r}, but 'scaled' or 'published' is expected.")
-    order = (layers,) if isinstance(layers, str) else tuple(layers)
-    keys = jax.random.split(key, len(order))
+    order = tuple(dict.fromkeys(layer_names(layers)))
+    keys = [
+        jax.random.fold_in(key, zlib.crc32(str(layer).encode())) for layer in order
+    ]  # whatever the other layers are
     if clustering == "kmeans":
         return _on_device(net, x, target, keys, order, max_clusters, guided, threshold)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((net, x, target, key))):
@@ -105,6 +110,7 @@ def summarised(activation: ArrayLike, percent: ArrayLike, cluster: ArrayLike, mo
     weights. Its map is sum over J of percent[c] A[..., c] / its weight, scaled to [0, 1].
     """
     percent, cluster = jnp.asarray(percent), jnp.asarray(cluster)
+    activation = jnp.where(cluster >= 0, jnp.asarray(activation), 0)  # those that are dropped may be NaN
     member = jax.nn.one_hot(cluster, most, dtype=percent.dtype)
     weights = contract("c,ck->k", percent, member)
     count = jnp.sum(jnp.max(member, axis=0))
@@ -134,7 +140,7 @@ def _on_host(net, x, target, keys, layers, most, guided, threshold):
     from threadpoolctl import threadpool_limits
 
     parts = weighted(net, x, target, layers, guided)
-    seeds = [int(jax.random.bits(key)) for key in keys]
+    seeds = [int(jax.random.bits(key, dtype=jnp.uint32)) for key in keys]
     alone = functools.partial(threadpool_limits, 1, user_api="openmp")  # holds for the thread that sets it
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count(), initializer=alone) as pool:
         clusters = [
@@ -159,12 +165,12 @@ def tsne_clusters(rows: Float[np.ndarray, "n d"], seed: int, most: int = 8) -> I
     """The cluster of each row: of PCA to 50 components, t-SNE to 2 dimensions and Ward's linkage, best cut.
 
     The perplexity is 30, or a third of n - 1 where that is less; fewer than 8 rows are clustered by their principal
-    components, and fewer than 4 are one cluster.
+    components, and fewer than 4, or equal ones, are one cluster.
 
     van der Maaten, Hinton, "Visualizing Data using t-SNE", 2008. Ward, "Hierarchical Grouping to Optimize an Objective
     Function", 1963.
     """
-    if len(rows) < 4:
+    if len(rows) < 4 or not np.ptp(rows, axis=0).max() > _ALIKE:  # of which t-SNE makes NaN
         return np.zeros(len(rows), int)
     from scipy.cluster.hierarchy import ward
     from scipy.spatial.distance import pdist, squareform

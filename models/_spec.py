@@ -33,10 +33,10 @@ class Spec(NamedTuple):
     categories: tuple[str, ...] = ()
     cam_layer: str = ""
     layers: tuple[str, ...] = ()
-    feature_layers: tuple[str, ...] = ()
     outputs: OutputKind | None = None
     background: str | None = None
     levels: tuple[float | int, float | int] | None = None
+    feature_layers: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         size = f"{self.input_size} x {self.input_size} pixels of {self.resize}"

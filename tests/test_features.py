@@ -24,6 +24,17 @@ def pooled(params, x, site=jp.untouched):
     return jnp.mean(a, (0, 1)) @ params["dense"]
 
 
+def beside(net, value, x, site=jp.untouched):
+    """The net with a channel more at its relu, which has one value and goes nowhere."""
+
+    def inner(name, a):
+        if name != "relu":
+            return a
+        return site("both", jnp.concatenate([a, jnp.broadcast_to(value, (*a.shape[:2], 1))], -1))[..., :-1]
+
+    return net(x, inner)
+
+
 @pytest.fixture(scope="module")
 def rng():
     return np.random.default_rng(1)
@@ -136,6 +147,43 @@ def test_the_host_clusters_as_scikit_learn_does_one_count_at_a_time(rng, count):
             best, expected = value, labels
     found = tsne_clusters(rows, 5)
     assert ((found[:, None] == found) == (expected[:, None] == expected)).all()
+
+
+def test_equal_rows_are_one_cluster():
+    assert (tsne_clusters(np.ones((40, 49)), 1) == 0).all()
+    rows = np.random.default_rng(0).random(49) + 1e-8 * np.arange(40)[:, None]
+    assert (tsne_clusters(rows, 1) == 0).all()
+
+
+@pytest.mark.parametrize("clustering", ["tsne", "kmeans"])
+def test_channels_that_count_for_nothing_may_be_nan(rng, clustering):
+    net, _ = net_of(rng, 40)
+    x, target = jnp.float32(rng.random((6, 6, 3))), jp.one_hot(0, 3)
+    zero, nan = (
+        jp.layer_features(
+            Partial(beside, net, jnp.full((), value)), x, target, layers="both", key=KEY, clustering=clustering
+        )["both"]
+        for value in (0, jnp.nan)
+    )
+    assert_close(nan.maps, zero.maps)
+    assert_close(nan.weights, zero.weights)
+    assert (nan.cluster == zero.cluster).all()
+
+
+def test_64_bit_mode_has_features(rng):
+    with jax.enable_x64(True):
+        net, _ = net_of(rng, 40)
+        found = jp.layer_features(net, jnp.float32(rng.random((6, 6, 3))), jp.one_hot(0, 3), layers="relu", key=KEY)
+        assert float(found["relu"].weights.sum()) > 30
+
+
+def test_a_layers_clusters_do_not_depend_on_the_others(rng):
+    net, x = wide(rng)
+    options = {"key": KEY, "clustering": "kmeans"}
+    one = jp.layer_features(net, x, jp.one_hot(0, 3), layers="relu", **options)["relu"]
+    both = jp.layer_features(net, x, jp.one_hot(0, 3), layers=("first", "relu", "relu"), **options)
+    assert list(both) == ["first", "relu"]
+    assert (both["relu"].cluster == one.cluster).all()
 
 
 def wide(rng, channels=40):

@@ -48,7 +48,7 @@ def test_what_comes_out_is_what_the_row_says(name):
 def test_every_public_explainer_has_a_row():
     explainers = set(METHODS) - {"random"}
     others = {"cam", "channel_map", "concept_attribution", "concept_map", "fam_contributions", "grid_mask", "response"}
-    others |= {"stack_concepts", "steps_for", "tcav_score", "Attribution", "Concept"}
+    others |= {"stack_concepts", "steps_for", "tcav_score", "Attribution", "Concept", "filter_weights", "weighted"}
     assert explainers == set(jp.explain.__all__) - others
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxplain._checks import layer_names
 from jaxplain._loops import reused
 from jaxplain._numerics import at_least_float32, quotient
 from jaxplain._types import Net
@@ -26,14 +27,14 @@ def filter_weights(
 
     With g = d score / d A, w[c] is the mean over positions of g[..., c] where both g and A are positive, and the result
     100 w / sum(w). Without `guided` w[c] is the mean of g, or 0 where that is negative. All layers are computed in one
-    forward and one backward pass.
+    forward and one backward pass. Where A or g is NaN nothing is counted.
 
     Bianchi, De Santis, Tocchetti, Brambilla, "Interpretable Network Visualizations: A Human-in-the-Loop Approach for
     Post-hoc Explainability of CNN-based Image Classification", 2024.
 
         filter_weights(net, x, one_hot(281, 1000), layers=("layer3", "layer4"))["layer4"]       # (2048,)
     """
-    found = weighted(net, x, target, (layers,) if isinstance(layers, str) else tuple(layers), guided)
+    found = weighted(net, x, target, tuple(layer_names(layers)), guided)
     return OrderedDict((name, percent) for name, (_, percent) in found.items())
 
 

@@ -7,10 +7,19 @@ scores = label_scores(plays, synonyms(plays, encoder(), {}))
 """
 
 from jaxplain.study._encoder import Embed, encoder
-from jaxplain.study._labels import STOP_WORDS, cleaned, corrected, grouped, left_out, representative, synonyms
+from jaxplain.study._labels import (
+    STOP_WORDS,
+    cleaned,
+    corrected,
+    grouped,
+    left_out,
+    representative,
+    synonyms,
+    translated,
+)
 from jaxplain.study._masks import LEVELS, SIDE, blur_sigma, reveal_mask, reveal_masks, revealed
 from jaxplain.study._player import Revealed, play, played, recognised, reveal_probabilities
-from jaxplain.study._plays import COLUMNS, Play, outcome_of, read_plays, write_plays
+from jaxplain.study._plays import COLUMNS, Play, is_english, outcome_of, read_plays, write_plays
 from jaxplain.study._scores import (
     Exemplar,
     Group,
@@ -47,6 +56,7 @@ __all__ = [
     "corrected",
     "encoder",
     "grouped",
+    "is_english",
     "label_scores",
     "left_out",
     "load_study",
@@ -66,6 +76,7 @@ __all__ = [
     "revealed",
     "rounds",
     "synonyms",
+    "translated",
     "trends",
     "write_plays",
 ]

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from jaxplain.clusters import best_cut
 from jaxplain.study._encoder import Embed
-from jaxplain.study._plays import Play
+from jaxplain.study._plays import Play, is_english
 
 Translate = Callable[[str, str, str], str]
 
@@ -116,7 +116,6 @@ def synonyms(
     spelling: bool = False,
     keep: Iterable[str] = (),
     reference: bool = False,
-    translate: Translate | None = None,
 ) -> dict[tuple[str, str], str]:
     """{(guessed class, label): the word that stands for it}: labels of a class that mean the same have the same word.
 
@@ -125,8 +124,8 @@ def synonyms(
     has its `representative`; of words with the same lemma the one that stands for most labels replaces the others.
     Labels without a word are not in the result.
 
-    Labels that are not English go through `translate(text, language, class)`, and are left out without it; `left_out`
-    counts them. A resigned play has no guessed class, and is left out too.
+    Labels that are not English are left out, and `left_out` counts them: `translated` makes English ones of them. A
+    resigned play has no guessed class, and is left out too.
 
     Bianchi, De Santis, Tocchetti, Brambilla, "Interpretable Network Visualizations: A Human-in-the-Loop Approach for
     Post-hoc Explainability of CNN-based Image Classification", 2024.
@@ -137,16 +136,37 @@ def synonyms(
     kept = frozenset(word.lower() for word in keep)
     phrases: dict[tuple[str, str], str] = {}
     counts: dict[str, Counter[str]] = {}
-    for (guess, foreign, label, language), count in sorted(_labels(plays).items()):
-        if foreign and translate is None:
-            continue
-        text = translate(label, language, guess) if foreign and translate else label
-        text = _prepared(text, [guess, *names.get(guess, ())], spelling, kept)
-        phrases.setdefault((guess, label), text)
+    for (guess, label), count in sorted(_labels(plays).items()):
+        text = _prepared(label, [guess, *names.get(guess, ())], spelling, kept)
+        phrases[guess, label] = text
         counts.setdefault(guess, Counter())[text] += count
     known = _embedded(embed, counts.values())
     words = {guess: _words(counter, known, reference) for guess, counter in counts.items()}
     return {(guess, label): words[guess][text] for (guess, label), text in phrases.items() if text in words[guess]}
+
+
+def translated(plays: Iterable[Play], translate: Translate) -> tuple[Play, ...]:
+    """The plays, in English: each label of another language is translate(label, language, guessed class).
+
+    Of equal labels it is asked once. Resigned plays stay as they are.
+
+        plays = translated(plays, my_translate)
+    """
+    known: dict[tuple[str, str, str], str] = {}
+
+    def english(label: str, language: str, guess: str) -> str:
+        if (label, language, guess) not in known:
+            known[label, language, guess] = translate(label, language, guess)
+        return known[label, language, guess]
+
+    return tuple(
+        play
+        if is_english(play) or play.guess is None
+        else play._replace(
+            labels=tuple(english(label, play.language, play.guess) for label in play.labels), language="en"
+        )
+        for play in plays
+    )
 
 
 def left_out(plays: Iterable[Play]) -> dict[str, int]:
@@ -156,7 +176,7 @@ def left_out(plays: Iterable[Play]) -> dict[str, int]:
     """
     found: Counter[str] = Counter()
     for play in plays:
-        if _is_foreign(play) and play.guess is not None:
+        if not is_english(play) and play.guess is not None:
             found[play.language] += len(play.labels)
     return dict(sorted(found.items()))
 
@@ -205,17 +225,10 @@ def _bare(word: str) -> str:
     return word.strip("".join(c for c in {*word} if unicodedata.category(c)[0] not in "LNM"))
 
 
-def _is_foreign(play: Play) -> bool:
-    return play.language.lower().replace("_", "-").split("-")[0] != "en"
-
-
-def _labels(plays: Iterable[Play]) -> Counter[tuple[str, bool, str, str]]:
-    """How often each (guess, whether it is foreign, label, language) is there."""
+def _labels(plays: Iterable[Play]) -> Counter[tuple[str, str]]:
+    """How often each (guess, English label) is there."""
     return Counter(
-        (play.guess, _is_foreign(play), label, play.language)
-        for play in plays
-        if play.guess is not None
-        for label in play.labels
+        (play.guess, label) for play in plays if play.guess is not None and is_english(play) for label in play.labels
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, UInt8
 
-from jaxplain._numerics import contract
+from jaxplain._numerics import at_least_float32, contract
 
 LEVELS = (2, 4.5, 8, 13, 20, 30)  # percent of a picture that is shown, from level 0 on
 SIDE = 512  # pixels of a picture that people see
@@ -46,7 +46,7 @@ def reveal_mask(
 
         shown = revealed(picture, reveal_mask(features.maps[0], LEVELS[0]))     # (512, 512, 3)
     """
-    heat = np.asarray(heat)
+    heat = np.asarray(heat, np.result_type(np.asarray(heat), np.float32))
     _check_map(heat.shape, side)
     if not np.isfinite(heat).all():
         raise ValueError("The map has values that are not finite, but a number is expected in each cell: leave it out.")
@@ -60,7 +60,7 @@ def reveal_masks(
 
     jax.vmap(lambda heat: reveal_masks(heat, side=224))(maps)               # (N, 6, 224, 224)
     """
-    heat = jnp.asarray(heat)
+    heat = at_least_float32(heat)
     _check_map(heat.shape, side)
     return _masks(jnp, heat, percents, side, sigma)
 

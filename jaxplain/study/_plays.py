@@ -78,6 +78,11 @@ def outcome_of(truth: str, guess: str | None) -> End:
     return "win" if guess == truth else "lose"
 
 
+def is_english(play: Play) -> bool:
+    """Whether its labels are in English, of any country."""
+    return play.language.lower().replace("_", "-").split("-")[0] == "en"
+
+
 def write_plays(path: str | os.PathLike[str], plays: Iterable[Play]) -> None:
     """Writes plays to a .csv or .parquet file, which appears when it is complete; `read_plays` gives the same plays.
 
@@ -264,12 +269,26 @@ def _parquet_records(path: Path) -> Iterator[Sequence[str]]:
             names = file.schema_arrow.names
             if file.metadata.num_rows > MOST_ROWS:
                 raise ValueError(f"it has {file.metadata.num_rows:,} rows, expected at most {MOST_ROWS:,}, divide it")
+            _check_columns(pa, file)
         yield names
         with pa.parquet.ParquetFile(path, read_dictionary=names) as file:
             for batch in file.iter_batches():
                 yield from zip(*map(_texts, batch.columns), strict=True)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"it is damaged ({error!s:.200})") from error
+
+
+def _check_columns(pa: Any, file: Any) -> None:
+    """Raises ValueError for columns of anything but texts and numbers, and for more than may be read."""
+    kinds = ("string", "large_string", "integer", "null", "boolean", "floating", "binary")
+    plain = [getattr(pa.types, f"is_{kind}") for kind in kinds]
+    for field in file.schema_arrow:
+        inner = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if not any(kind(inner) for kind in plain):
+            raise ValueError(f"its column {field.name!r:.40} is {field.type!s:.40}, expected texts or whole numbers")
+    size = sum(file.metadata.row_group(number).total_byte_size for number in range(file.metadata.num_row_groups))
+    if size > MOST_BYTES:
+        raise ValueError(f"it has {size:,} bytes unpacked, expected at most {MOST_BYTES:,}, divide it")
 
 
 def _texts(column: Any) -> list[str]:

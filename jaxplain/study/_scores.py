@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from jaxplain.study._plays import HIGHEST_LEVEL, Play
+from jaxplain.study._plays import HIGHEST_LEVEL, Play, is_english
 
 Place = tuple[str, str, int]  # an image, a layer and one of its clusters
 Scores = Mapping[Place, Mapping[str, float]]
@@ -61,7 +61,8 @@ def label_scores(plays: Iterable[Play], synonyms: Mapping[tuple[str, str], str])
     """{(image, layer, cluster): {word: s}} with s = f (1 - 0.1 q), a quarter of it if no guess behind it was right.
 
     `synonyms` {(guess, label): word} has the words. f is how many of the cluster's labels have that word, and q the
-    mean reveal level of their plays. Clusters without such labels are not in the result.
+    mean reveal level of their plays. Labels that are not English do not count, as in `synonyms`, and clusters
+    without any are not in the result.
 
     Bianchi, De Santis, Tocchetti, Brambilla, "Interpretable Network Visualizations: A Human-in-the-Loop Approach for
     Post-hoc Explainability of CNN-based Image Classification", 2024; all functions here are theirs.
@@ -69,7 +70,7 @@ def label_scores(plays: Iterable[Play], synonyms: Mapping[tuple[str, str], str])
         label_scores(plays, words)["3f2a", "layer4", 0]             # {"fins": 3.6}
     """
     rows: dict[Place, dict[str, list[tuple[int, bool]]]] = defaultdict(lambda: defaultdict(list))
-    for play in plays:
+    for play in filter(is_english, plays):
         for label in play.labels:
             if play.guess is not None and (word := synonyms.get((play.guess, label))):
                 rows[play.image, play.layer, play.cluster][word].append((play.level, play.guess == play.truth))

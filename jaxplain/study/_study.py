@@ -7,13 +7,13 @@
 A study may come from others: all of it is checked when it is read, and nothing in it is executed.
 """
 
+import hashlib
 import io
 import json
 import math
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -53,6 +53,7 @@ FEWEST_CLASSES = 10  # that are offered for guessing, if the network has as many
 
 _LARGEST_RECORD = 16_000_000  # bytes
 _LARGEST_FEATURES = 256_000_000  # bytes of an image's file, and of its arrays
+_LARGEST_STUDY = 4_000_000_000  # bytes of all images' arrays
 _MOST_IMAGES = 10_000
 _QUALITY = 90  # of pictures
 _PARTS = ("cluster", "weights", "maps")
@@ -108,13 +109,13 @@ class Round(NamedTuple):
 
 
 def rounds(study: Study) -> tuple[Round, ...]:
-    """Every cluster with a weight above 0, by image, layer and cluster."""
+    """Every cluster with a weight above 0, by image, layer and cluster, but for constant maps, which hide nothing."""
     return tuple(
         Round(image.id, layer, cluster, float(weight))
         for image in study.images
         for layer, features in image.features.items()
         for cluster, weight in enumerate(np.asarray(features.weights))
-        if weight > 0
+        if weight > 0 and np.ptp(features.maps[cluster]) > 0
     )
 
 
@@ -200,6 +201,7 @@ def new_study(
         with writing(folder.parent):
             text = json.dumps(record, indent=1, ensure_ascii=False)
             (unfinished / "study.json").write_text(text, encoding="utf-8")
+            load_study(unfinished)  # what cannot be read again is not kept
             os.replace(unfinished, folder)
     announce((found.image.name, found.notes) for found in kept)
     return load_study(folder)
@@ -213,12 +215,10 @@ def _made(folder: Path) -> Path:
 
 def _kept(plan, images, asked, seed, folder, failed, track) -> list[_Found]:
     """The images that can be explained, in the order of their ids, with files in a folder."""
-    draw, key, kept = np.random.default_rng(seed), jax.random.key(seed), []
-    ids = [draw.bytes(8).hex() for _ in images]
-    work = list(zip(range(len(ids)), images, asked, ids, strict=True))
-    for number, image, one, id in track(work, "finding features"):
+    key, kept = jax.random.key(seed), []
+    for number, (image, one) in enumerate(track(list(zip(images, asked, strict=True)), "finding features")):
         try:
-            found = _explained(plan, image, one, id, jax.random.fold_in(key, number))
+            found = _explained(plan, image, one, f"{seed} {number} ", jax.random.fold_in(key, number))
         except Exception as error:
             if failed is None:
                 raise
@@ -232,7 +232,7 @@ def _kept(plan, images, asked, seed, folder, failed, track) -> list[_Found]:
     return sorted(kept, key=lambda found: found.image.id)
 
 
-def _explained(plan: _Plan, image: Any, asked: int | None, id: str, key: PRNGKeyArray) -> _Found:
+def _explained(plan: _Plan, image: Any, asked: int | None, salt: str, key: PRNGKeyArray) -> _Found:
     model, spec = plan.model, plan.model.spec
     photo = read_image(image, spec)
     levels = fitted(photo, spec)
@@ -249,6 +249,7 @@ def _explained(plan: _Plan, image: Any, asked: int | None, id: str, key: PRNGKey
         model.net, x, one_hot(target, len(outputs)), layers=plan.layers, key=key, **cast(Any, plan.options)
     )
     features = {layer: jax.tree.map(np.asarray, found[layer]) for layer in plan.layers}
+    id = hashlib.sha256(salt.encode() + levels.tobytes()).hexdigest()[:16]  # another one in another study
     kept = StudyImage(id, _name(image), plan.name(target), target, features, levels)
     return _Found(kept, seen(photo, spec, SIDE), outputs, notes_of(photo))
 
@@ -322,9 +323,12 @@ def _images(images: Any, categories: tuple[str, ...], *, named: bool) -> tuple[l
     folder = Path(images)
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder, but one of images, or of folders of them, is expected.")
-    if files := _visible(folder, Path.is_file):
+    files, folders = _visible(folder, Path.is_file), _visible(folder, Path.is_dir)
+    if files and folders:
+        raise ValueError(f"{folder} has the file {files[0].name} beside folders, expected one or the other: move it.")
+    if files:
         return [*files], [None] * len(files)
-    inside = [(file, sub) for sub in _visible(folder, Path.is_dir) for file in _visible(sub, Path.is_file)]
+    inside = [(file, sub) for sub in folders for file in _visible(sub, Path.is_file)]
     classes = {sub: _folder_class(sub, categories) if named else None for _, sub in inside}
     return [file for file, _ in inside], [classes[sub] for _, sub in inside]
 
@@ -344,7 +348,9 @@ def _folder_class(folder: Path, categories: tuple[str, ...]) -> int:
 
 def _targets(targets: Any, count: int, categories: tuple[str, ...]) -> list[int | None]:
     """The class of each image, None for the network's own."""
-    one = isinstance(targets, str | SupportsIndex) and not getattr(targets, "ndim", 0)  # arrays have __index__ too
+    one = isinstance(targets, str | SupportsIndex | Asked) and not getattr(
+        targets, "ndim", 0
+    )  # arrays have __index__ too
     several = [targets] * count if one else list(cast(Any, targets))
     if len(several) != count:
         raise ValueError(f"There are {len(several)} targets for {count} images: give one for all, or one for each.")
@@ -402,7 +408,13 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _study(folder: Path, record: dict[str, Any]) -> Study:
     layers, classes = (_texts(record[name], name) for name in ("layers", "classes"))
-    images = tuple(_image(folder, entry, layers, classes) for entry in _checked(list, record["images"], "images"))
+    entries = _checked(list, record["images"], "images")
+    images, room = list[StudyImage](), _LARGEST_STUDY
+    for entry in entries[: _MOST_IMAGES + 1]:
+        images.append(_image(folder, entry, layers, classes))
+        room -= images[-1].levels.nbytes + sum(np.asarray(part).nbytes for part in jax.tree.leaves(images[-1].features))
+        if room < 0:
+            raise ValueError(f"its features are larger than {_LARGEST_STUDY:,} bytes")
     if not 0 < len(images) <= _MOST_IMAGES or len({image.id for image in images}) < len(images):
         raise ValueError(f"it has {len(images)} images, expected 1 to {_MOST_IMAGES:,} with different ids")
     weights = _checked(dict, record["weights"], "weights")
@@ -416,7 +428,7 @@ def _study(folder: Path, record: dict[str, Any]) -> Study:
         classes,
         layers,
         _checked(int, record["seed"], "seed"),
-        images,
+        tuple(images),
         _checked(dict, record["made"], "made"),
         tuple((name, error) for name, error in failed),
     )
@@ -433,7 +445,7 @@ def _image(folder: Path, entry: Any, layers: tuple[str, ...], classes: tuple[str
         if set(arrays) != {f"{number}.{part}" for number in range(len(layers)) for part in _PARTS}:
             raise ValueError("it has not the arrays of each layer")
         features = {layer: _features(arrays, number) for number, layer in enumerate(layers)}
-    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # numpy's and zipfile's are of many kinds
         raise ValueError(f"the features of {id} cannot be used: {error}") from error
     truth, target = _one_of(entry["truth"], classes, "truth"), _checked(int, entry["target"], "target")
     if target < 0:

@@ -147,6 +147,8 @@ def features(
 
 
 def _answer(model, asked, seed, options, settings, photo):
+    if not np.isfinite(photo.outputs).all():
+        raise ValueError("The network's outputs are not finite: look at its weights.")
     one = asked or Asked(int(np.argmax(photo.outputs)))
     (covector,) = covectors([one], len(photo.outputs))
     x = _prepared(model.normalise, photo.levels)
@@ -158,7 +160,7 @@ def _answer(model, asked, seed, options, settings, photo):
         target=one,
         score=float(covector @ photo.outputs),
         probability=None if model.outputs == "scores" else float(probability(photo.outputs, covector, model.outputs)),
-        layers={layer: jax.tree.map(np.asarray, each) for layer, each in found.items()},
+        layers={layer: jax.tree.map(np.asarray, features) for layer, features in found.items()},
         asked=settings,
         notes=photo.notes,
     )

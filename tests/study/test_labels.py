@@ -17,8 +17,10 @@ from jaxplain.study._labels import (
     left_out,
     representative,
     synonyms,
+    translated,
 )
 from jaxplain.study._plays import Play
+from jaxplain.study._scores import label_scores
 
 WORDS = ["fin", "fins", "tail", "tails", "scale", "scales", "red", "green", "wheel", "wheels", "gooses", "geese"]
 LEMMAS = {"fins": "fin", "tails": "tail", "scales": "scale", "wheels": "wheel"}
@@ -180,9 +182,22 @@ def test_foreign_labels_are_translated():
         return {"coda": "Tail", "coda di pesce": "a fish's tail"}[text]
 
     plays = [play("coda", "coda di pesce", language="it"), play("tail")]
-    found = synonyms(plays, bag, {"tench": ["fish"]}, translate=translate)
-    assert found == {("tench", label): "tail" for label in ("coda", "coda di pesce", "tail")}
-    assert asked == [("coda", "it", "tench"), ("coda di pesce", "it", "tench")]
+    resigned = play("pinna", guess=None, language="it")
+    found = translated([*plays, *plays, resigned], translate)
+    assert found == (*[play("Tail", "a fish's tail"), play("tail")] * 2, resigned)
+    assert asked == [("coda", "it", "tench"), ("coda di pesce", "it", "tench")]  # once
+    words = synonyms(found, bag, {"tench": ["fish"]})
+    assert words == {("tench", label): "tail" for label in ("Tail", "a fish's tail", "tail")}
+
+
+def test_a_foreign_label_that_is_spelt_like_an_english_one_is_not_counted():
+    plays = [play("pane"), play("pane", language="it"), play("pane", language="it")]
+    words = synonyms(plays, bag, {})
+    assert label_scores(plays, words) == {("image", "layer", 0): {"pane": 1.0}}
+    both = translated(plays, lambda *_: "bread")
+    assert label_scores(both, {("tench", "pane"): "pane", ("tench", "bread"): "bread"}) == {
+        ("image", "layer", 0): {"bread": 2.0, "pane": 1.0}
+    }
 
 
 def test_spelling_is_corrected_on_demand():

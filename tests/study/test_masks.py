@@ -5,6 +5,7 @@ from itertools import pairwise
 import jax
 import numpy as np
 import pytest
+from compare import assert_close
 from scipy.ndimage import gaussian_filter
 
 from jaxplain.study import LEVELS, blur_sigma, reveal_mask, reveal_masks, revealed
@@ -121,3 +122,9 @@ def test_what_is_no_map(heat, percent, side, says):
 def test_pictures_of_other_sizes_are_refused(shape, dtype):
     with pytest.raises(ValueError, match="make the mask with the picture's side"):
         revealed(np.zeros(shape, dtype), np.ones((8, 8), np.float32))
+
+
+def test_whole_numbers_are_a_map_too():
+    heat = np.arange(256).reshape(16, 16)
+    assert_close(reveal_mask(heat, 30), reveal_mask(heat.astype(np.float32), 30))
+    assert_close(reveal_masks(heat, side=64), reveal_masks(heat.astype(np.float32), side=64))

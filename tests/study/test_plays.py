@@ -211,6 +211,18 @@ def test_a_small_parquet_of_many_long_texts_is_read_in_little_memory(tmp_path):
     assert peak < 10_000_000
 
 
+def test_a_parquet_of_lists_or_of_more_than_its_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxplain.study._plays.MOST_BYTES", 1_000_000)
+    columns = {name: pa.array([cell]) for name, cell in zip(COLUMNS, row(label="x"), strict=True)}
+    pq.write_table(pa.table(columns | {"label": pa.array([["x", "y"]])}), tmp_path / "p.parquet")
+    with pytest.raises(ValueError, match=r"its column 'label' is list<.*expected texts or whole numbers"):
+        read_plays(tmp_path / "p.parquet")
+    pq.write_table(pa.table(columns | {"label": pa.array(["x" * 2_000_000])}), tmp_path / "p.parquet")
+    assert (tmp_path / "p.parquet").stat().st_size < 200_000
+    with pytest.raises(ValueError, match=r"bytes unpacked, expected at most 1,000,000, divide it"):
+        read_plays(tmp_path / "p.parquet")
+
+
 @pytest.mark.parametrize(
     ("play", "says"),
     [

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiny import tiny_model
 
-from jaxplain.models import seen
+from jaxplain.models import Asked, seen
 from jaxplain.study import Round, load_study, new_study, picture, rounds
 from jaxplain.study._study import _LARGEST_FEATURES
 
@@ -106,6 +106,40 @@ def test_the_seed_decides(made, model, photos, tmp_path):
     other = new_study(tmp_path / "other", model, photos, targets=[0, "class 3", None], seed=1, **SETTINGS)
     assert not same(made, other)
     assert not {image.id for image in made.images} & {image.id for image in other.images}
+
+
+def test_another_study_has_other_ids(made, model, photos, tmp_path):
+    found = new_study(tmp_path / "study", model, photos[1:], targets=0, **SETTINGS)
+    assert not {image.id for image in found.images} & {image.id for image in made.images}
+
+
+def test_one_target_is_for_all_images(model, photos, tmp_path):
+    found = new_study(tmp_path / "study", model, photos[:2], targets=Asked(3, 1), **SETTINGS)
+    assert [image.target for image in found.images] == [3, 3]
+
+
+def test_files_beside_class_folders_are_refused(model, photos, tmp_path):
+    (tmp_path / "given" / "class 0").mkdir(parents=True)
+    photos[0].save(tmp_path / "given" / "class 0" / "a.png")
+    photos[1].save(tmp_path / "given" / "stray.png")
+    with pytest.raises(ValueError, match=r"has the file stray\.png beside folders, expected one or the other"):
+        new_study(tmp_path / "study", model, tmp_path / "given", **SETTINGS)
+
+
+def test_what_could_not_be_read_again_is_not_written(model, photos, tmp_path):
+    names = ("clas\xa0s 0", *model.spec.categories[1:])
+    strange = model._replace(spec=model.spec._replace(categories=names))
+    with pytest.raises(ValueError, match="characters that cannot be shown"):
+        new_study(tmp_path / "study", strange, photos, targets=0, **SETTINGS)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_constant_map_is_no_round(made):
+    first, *rest = made.images
+    features = first.features["relu"]
+    flat = features._replace(maps=np.zeros_like(np.asarray(features.maps)))
+    without = made._replace(images=(first._replace(features={"relu": flat}), *rest))
+    assert rounds(without) == tuple(one for one in rounds(made) if one.image != first.id)
 
 
 def test_layers_and_clusters_have_defaults(model, photos, tmp_path):

@@ -82,6 +82,12 @@ def test_a_layer_that_says_nothing_is_told_so(model, photo):
     assert found.table().rows[0][2:] == ("0", "none")
 
 
+def test_outputs_that_are_not_finite_are_refused(model, photo):
+    broken = model._replace(net=jp.then(model.net, lambda outputs: outputs * np.nan))
+    with pytest.raises(ValueError, match="outputs are not finite"):
+        features(broken, photo, layers="relu")
+
+
 def test_what_cannot_be_is_refused(model, photo):
     with pytest.raises(ValueError, match="no layer 'rely'; near are relu"):
         features(model, photo, layers="rely")
