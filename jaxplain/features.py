@@ -71,7 +71,7 @@ def layer_features(
         raise ValueError(f"clustering is {clustering!r}, but 'tsne' or 'kmeans' is expected.")
     if threshold not in ("scaled", "published"):
         raise ValueError(f"threshold is {threshold!r}, but 'scaled' or 'published' is expected.")
-    order = tuple(dict.fromkeys(layer_names(layers)))
+    order = tuple(layer_names(layers))
     keys = [
         jax.random.fold_in(key, zlib.crc32(str(layer).encode())) for layer in order
     ]  # whatever the other layers are

@@ -3,6 +3,7 @@
 import fnmatch
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_the_oldest_versions_are_the_declared_ones():
     declared = minima(PROJECT["project"]["dependencies"])
     assert {*pinned} == {*declared}
     assert [name for name in declared if not same_version(pinned[name], declared[name])] == []  # pyright: ignore[reportArgumentType] names are strings
+
+
+def test_where_the_dev_extra_is_installed_nothing_is_missing_from_it():
+    """Tests of an extra are left out where that is not installed, which torch tells: only dev has it."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    needed = [re.split(r"[=>]", one)[0] for name in ("equinox", "keras", "labels") for one in extras[name]]
+    here = {(one.metadata["Name"] or "").lower().replace("_", "-") for one in distributions()}
+    assert "torch" not in here or [name for name in needed if name not in here] == []
 
 
 @pytest.mark.parametrize(("a", "b", "same"), [("0.10", "0.10.0", True), ("2", "2.0.0", True), ("1.1", "1.10", False)])

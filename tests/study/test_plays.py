@@ -3,11 +3,12 @@
 import csv
 import sys
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+pa = pytest.importorskip("pyarrow", reason="the extra labels is not installed")
+import pyarrow.parquet as pq
 
 from jaxplain.study import COLUMNS, Play, _plays, outcome_of, read_plays, write_plays
 
