@@ -42,11 +42,10 @@ from jaxplain.models import (
     seen,
     untracked,
 )
-from jaxplain.net import layers as layers_of
 from jaxplain.study._masks import SIDE
 from jaxplain.target import one_hot
 from jaxplain.weights_convert import draft, vacant
-from jaxplain.workflows import check_out, writing
+from jaxplain.workflows import check_out, feature_layers, writing
 
 FORMAT, VERSION = "jaxplain study", 1
 FEWEST_CLASSES = 10  # that are offered for guessing, if the network has as many
@@ -184,7 +183,7 @@ def new_study(
     check_out(folder)
     options = {"clustering": clustering, "max_clusters": max_clusters}
     offered = None if classes is None else frozenset(_class(one, categories) for one in classes)
-    plan = _Plan(model, _checked_layers(model, layers), offered, options)
+    plan = _Plan(model, feature_layers(model, layers), offered, options)
     given, by_folder = _images(images, categories, named=targets is None)
     asked = by_folder if targets is None else _targets(targets, len(given), categories)
     left_out: list[tuple[str, str]] = []
@@ -297,22 +296,6 @@ def _likely(targets: set[int], outputs: list[np.ndarray]) -> set[int]:
     order = np.argsort(-np.mean(outputs, axis=0), kind="stable").tolist()
     others = [index for index in order if index not in targets]
     return targets | set(others[: max(0, FEWEST_CLASSES - len(targets))])
-
-
-def _checked_layers(model: Model, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """The layers, by default the model's; ValueError for one that has no map."""
-    spec, found = model.spec, layers_of(model.net, model.spec.image)
-    default = spec.feature_layers or spec.layers or (spec.cam_layer,)
-    chosen = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(default if layers is None else layers))
-    if not chosen:
-        raise ValueError("There are no layers, expected one or several names of layers: name some.")
-    for layer in chosen:
-        if layer not in found or len(found[layer].shape) != 3:
-            listed = f"`jaxplain layers {spec.name}` lists them"
-            raise ValueError(
-                f"There is no layer {layer!r} of shape (h, w, C), expected one of the network's; {listed}."
-            )
-    return chosen
 
 
 def _images(images: Any, categories: tuple[str, ...], *, named: bool) -> tuple[list[Any], list[int | None]]:

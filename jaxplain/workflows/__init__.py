@@ -14,6 +14,7 @@ from jaxplain.workflows._features import FeatureExplanation, features
 from jaxplain.workflows._files import writing
 from jaxplain.workflows._finetune import FineTuned, finetune
 from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
+from jaxplain.workflows._layers import feature_layers
 from jaxplain.workflows._measures import MEASURES
 from jaxplain.workflows._places import check_new_folder, check_out, file_stems, keep_photographs, result_paths
 from jaxplain.workflows._recorded import Recorded, recorded
@@ -45,6 +46,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_concepts",
+    "feature_layers",
     "features",
     "file_stems",
     "finetune",

@@ -16,7 +16,7 @@ from jaxplain.render import Panel
 from jaxplain.workflows._explanation import short
 from jaxplain.workflows._files import Writer, file_name, json_writer
 from jaxplain.workflows._images import as_given, each, image_name, photos, reading_of
-from jaxplain.workflows._layers import checked_layer
+from jaxplain.workflows._layers import feature_layers
 from jaxplain.workflows._recorded import weights_of
 from jaxplain.workflows._result import Result, Table
 from jaxplain.workflows._targets import asked_of, covectors
@@ -133,9 +133,7 @@ def features(
         features(load("efficientnet_lite0"), "sample:chelsea", target="tabby")
     """
     model = model.reading(background, levels)
-    chosen = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(layers or _default(model.spec)))
-    for layer in chosen:
-        checked_layer(model, layer)
+    chosen = feature_layers(model, layers)
     asked = None if target is None else _one(target, model.spec.categories)
     options = {
         "layers": chosen, "clustering": clustering, "max_clusters": max_clusters, "guided": guided,
@@ -171,10 +169,6 @@ def _one(target, categories):
     if more:
         raise ValueError(f"There are {1 + len(more)} targets, but one is expected: ask for one after the other.")
     return one
-
-
-def _default(spec):
-    return spec.feature_layers or spec.layers or (spec.cam_layer,)
 
 
 def _clusters(found):

@@ -1,9 +1,20 @@
 """The layer that a workflow is asked to look at."""
 
 import difflib
+from collections.abc import Sequence
 
 from jaxplain.models import Model
 from jaxplain.net import layers
+
+
+def feature_layers(model: Model, layers: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The layers whose features are explained, each once, by default the model's; ValueError as of `checked_layer`."""
+    spec = model.spec
+    default = spec.feature_layers or spec.layers or (spec.cam_layer,)
+    chosen = (layers,) if isinstance(layers, str) else tuple(dict.fromkeys(default if layers is None else layers))
+    if not chosen:
+        raise ValueError("There are no layers, expected one or several names of layers: name some.")
+    return tuple(checked_layer(model, layer) for layer in chosen)
 
 
 def checked_layer(model: Model, layer: str | None, *, spatial: bool = True) -> str:

@@ -237,7 +237,7 @@ def test_an_interruption_leaves_nothing(model, photos, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"layers": ["fc"]}, r"no layer 'fc' of shape \(h, w, C\)"),
+        ({"layers": ["fc"]}, "Layer 'fc' has no height and width"),
         ({"layers": ["gone"]}, "no layer 'gone'"),
         ({"layers": []}, "There are no layers"),
         ({"targets": [1, 2]}, "There are 2 targets for 3 images"),
