@@ -9,7 +9,8 @@ Digits are scikit-learn's drawings at a random place of a crop of a photograph; 
 crops of a texture. So the box of what is similar is known, and is held against the map: its energy in the box, and
 deletion and insertion of the query's pixels, which become grey, measured on the similarity (on the probability of the
 class among the prototypes, for few-shot). Feature activation maps are compared with Grad-CAM of the similarity, with
-the exact split of the similarity over places, with RISE of the similarity, and with a uniform map.
+the exact split of the similarity over places, with RISE of the similarity, and with noise. A map that is
+constant puts pixels in no order, and is left out of the means of deletion and insertion.
 """
 
 import argparse
@@ -40,7 +41,7 @@ from jaxplain.net import Net
 from jaxplain.render import Panel, scale_of
 from jaxplain.stats import bootstrap_interval
 
-METHODS = ("FAM", "Grad-CAM", "split over places", "RISE", "uniform")
+METHODS = ("FAM", "Grad-CAM", "split over places", "RISE", "noise")
 KNOWN, NEW = (
     [digit + 10 * turns for turns in range(4) for digit in range(6)],
     range(6, 10),
@@ -261,7 +262,7 @@ def maps(use: Use, samples: int) -> Callable[..., dict[str, Array]]:
         found = {name: jp.upsample(jp.positive(heat), size) for name, heat in found.items()}
         measured = _outputs(net, use, references)
         found["RISE"] = jp.rise(measured, x, target, key=key, samples=samples, fill=0.5)
-        return found | {"uniform": jnp.ones(size)}
+        return found | {"noise": jax.random.uniform(jax.random.fold_in(key, 1), size)}
 
     return all_of
 
@@ -307,7 +308,8 @@ def table(use: Use, numbers: dict[str, np.ndarray]) -> str:
         "|---|---|---|---|",
     ]
     for name, values in numbers.items():
-        cells = ["{:.3f} ({:.3f} to {:.3f})".format(column.mean(), *bootstrap_interval(column)) for column in values.T]
+        columns = [column[np.isfinite(column)] for column in values.T]
+        cells = ["{:.3f} ({:.3f} to {:.3f})".format(column.mean(), *bootstrap_interval(column)) for column in columns]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
