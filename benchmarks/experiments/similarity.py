@@ -309,7 +309,10 @@ def table(use: Use, numbers: dict[str, np.ndarray]) -> str:
     ]
     for name, values in numbers.items():
         columns = [column[np.isfinite(column)] for column in values.T]
-        cells = ["{:.3f} ({:.3f} to {:.3f})".format(column.mean(), *bootstrap_interval(column)) for column in columns]
+        cells = [
+            "{:.3f} ({:.3f} to {:.3f})".format(column.mean(), *bootstrap_interval(column)) if len(column) > 1 else "-"
+            for column in columns
+        ]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
