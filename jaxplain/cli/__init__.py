@@ -27,6 +27,7 @@ from jaxplain.cli.models import models
 from jaxplain.cli.parsing import Command
 from jaxplain.cli.retrieve import retrieve
 from jaxplain.cli.samples import samples
+from jaxplain.cli.study import study
 from jaxplain.weights_convert import cache_folder, remove_drafts, sweep
 
 app: typer.Typer = typer.Typer(
@@ -37,6 +38,7 @@ app: typer.Typer = typer.Typer(
 for command in (explain, features, evaluate, retrieve, methods, layers, models, fetch, convert, finetune, samples):
     app.command(cls=Command)(command)
 app.add_typer(concept, name="concept")
+app.add_typer(study, name="study")
 
 
 @app.callback(invoke_without_command=True)

@@ -7,6 +7,7 @@ scores = label_scores(plays, synonyms(plays, encoder(), {}))
 """
 
 from jaxplain.study._encoder import Embed, encoder
+from jaxplain.study._explained import Explained, Recognition, explained, recognition
 from jaxplain.study._labels import (
     STOP_WORDS,
     cleaned,
@@ -20,6 +21,8 @@ from jaxplain.study._labels import (
 from jaxplain.study._masks import LEVELS, SIDE, blur_sigma, reveal_mask, reveal_masks, revealed
 from jaxplain.study._player import Revealed, play, played, recognised, reveal_probabilities
 from jaxplain.study._plays import COLUMNS, Play, is_english, outcome_of, read_plays, write_plays
+from jaxplain.study._progress import Progress, progress, status_table
+from jaxplain.study._report import report, write_report
 from jaxplain.study._scores import (
     Exemplar,
     Group,
@@ -32,7 +35,8 @@ from jaxplain.study._scores import (
     merged_map,
     trends,
 )
-from jaxplain.study._study import Round, Study, StudyImage, load_study, new_study, picture, rounds
+from jaxplain.study._store import Store, add_file, add_plays, opened, stored_plays
+from jaxplain.study._study import Round, Study, StudyImage, load_study, new_study, picture, read_names, rounds
 
 __all__ = [
     "COLUMNS",
@@ -41,20 +45,27 @@ __all__ = [
     "STOP_WORDS",
     "Embed",
     "Exemplar",
+    "Explained",
     "Group",
     "Play",
+    "Progress",
     "Ranked",
+    "Recognition",
     "Revealed",
     "Round",
+    "Store",
     "Study",
     "StudyImage",
     "Trend",
+    "add_file",
+    "add_plays",
     "best",
     "blur_sigma",
     "class_scores",
     "cleaned",
     "corrected",
     "encoder",
+    "explained",
     "grouped",
     "is_english",
     "label_scores",
@@ -63,20 +74,28 @@ __all__ = [
     "merged",
     "merged_map",
     "new_study",
+    "opened",
     "outcome_of",
     "picture",
     "play",
     "played",
+    "progress",
+    "read_names",
     "read_plays",
     "recognised",
+    "recognition",
+    "report",
     "representative",
     "reveal_mask",
     "reveal_masks",
     "reveal_probabilities",
     "revealed",
     "rounds",
+    "status_table",
+    "stored_plays",
     "synonyms",
     "translated",
     "trends",
     "write_plays",
+    "write_report",
 ]

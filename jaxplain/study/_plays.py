@@ -27,8 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jaxplain.weights_convert import draft
-from jaxplain.workflows import writing
+from jaxplain.study._files import write_whole
 
 Kind = Literal["person", "network", "file"]
 End = Literal["win", "lose", "resign"]
@@ -94,11 +93,7 @@ def write_plays(path: str | os.PathLike[str], plays: Iterable[Play]) -> None:
     if len(rows) > MOST_ROWS:
         raise ValueError(f"There are {len(rows):,} rows, expected at most {MOST_ROWS:,}: write several files.")
     write = {".csv": _write_csv, ".parquet": _write_parquet}[_suffix(path)]
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft(path.parent) as folder:
-            write(folder / path.name, rows)
-            os.replace(folder / path.name, path)
+    write_whole(path, lambda draft: write(draft, rows))
 
 
 def read_plays(path: str | os.PathLike[str]) -> tuple[Play, ...]:

@@ -7,6 +7,7 @@
 A study may come from others: all of it is checked when it is read, and nothing in it is executed.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -80,7 +81,7 @@ class Study(NamedTuple):
 
     `model`, `weights` and `outputs` are those of the network, and `classes` the names that a player chooses among.
     `seed` is that of ids, order and clusters, `made` says what else the study was made with, and `failed` are the
-    images that were left out, each with its error.
+    images that were left out, each with its error. `names` {class: {language: name}} are what players know a class by.
     """
 
     folder: Path
@@ -93,6 +94,7 @@ class Study(NamedTuple):
     images: tuple[StudyImage, ...]
     made: Mapping[str, Any] = {}
     failed: tuple[tuple[str, str], ...] = ()
+    names: Mapping[str, Mapping[str, str]] = {}
 
     def __repr__(self) -> str:
         return f"Study({self.folder.name}: {len(self.images)} images, {len(rounds(self))} rounds of {self.model})"
@@ -128,6 +130,22 @@ def picture(study: Study, id: str) -> UInt8[np.ndarray, "512 512 3"]:
     return np.asarray(opened)
 
 
+def read_names(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
+    """The `names` for `new_study` in a JSON file {class: {language: name}}; ValueError for another file.
+
+    read_names("names.json")                                    # {"tench": {"en": "fish", "it": "pesce"}}
+    """
+    path, names = Path(path), None
+    if path.is_file() and path.stat().st_size <= _LARGEST_RECORD:
+        with contextlib.suppress(ValueError, RecursionError):
+            names = json.loads(path.read_bytes())
+    if not isinstance(names, dict) or not all(
+        isinstance(of, dict) and all(isinstance(name, str) for name in of.values()) for of in names.values()
+    ):
+        raise ValueError(f'{path} is no JSON of names, expected {{"tench": {{"en": "fish", "it": "pesce"}}}}: mend it.')
+    return names
+
+
 # Making a study
 
 
@@ -160,6 +178,7 @@ def new_study(
     targets: Any = None,
     layers: Sequence[str] | None = None,
     classes: Sequence[str | SupportsIndex] | None = None,
+    names: Mapping[str, Mapping[str, str]] | None = None,
     seed: int = 0,
     clustering: Clustering = "tsne",
     max_clusters: int = 8,
@@ -173,6 +192,7 @@ def new_study(
     folder is called by, or the network's top class. `layers` are by default the model's; their features are found with
     `clustering` and `max_clusters`, as in jaxplain.layer_features, with keys of `seed`. Players choose among `classes`:
     by default those of the images, and where these are fewer than ten, as many more as the network holds likeliest.
+    They are shown by their `names` {class: {language: name}}, such as {"tench": {"en": "fish", "it": "pesce"}}.
     Images that cannot be read or explained, or are of none of the `classes`, are an error, or are left out, each after
     failed(image, error). ValueError where the folder has files, and where no image is left.
 
@@ -182,6 +202,7 @@ def new_study(
     folder, categories = vacant(folder), model.spec.categories
     check_out(folder)
     options = {"clustering": clustering, "max_clusters": max_clusters}
+    shown = {Asked(_class(one, categories)).name(categories): dict(of) for one, of in (names or {}).items()}
     offered = None if classes is None else frozenset(_class(one, categories) for one in classes)
     plan = _Plan(model, feature_layers(model, layers), offered, options)
     given, by_folder = _images(images, categories, named=targets is None)
@@ -196,7 +217,8 @@ def new_study(
     with draft(_made(folder.parent)) as place:
         unfinished = place / folder.name
         kept = _kept(plan, given, asked, seed, unfinished, None if failed is None else leave_out, track)
-        record = _record(plan, kept, seed, left_out)
+        record = _record(plan, kept, seed, left_out, shown)
+        _names(record["names"], record["classes"])
         with writing(folder.parent):
             text = json.dumps(record, indent=1, ensure_ascii=False)
             (unfinished / "study.json").write_text(text, encoding="utf-8")
@@ -270,7 +292,13 @@ def _write(folder: Path, found: _Found) -> None:
         np.savez_compressed(folder / "features" / f"{image.id}.npz", **arrays)
 
 
-def _record(plan: _Plan, kept: list[_Found], seed: int, left_out: list[tuple[str, str]]) -> dict[str, Any]:
+def _record(
+    plan: _Plan,
+    kept: list[_Found],
+    seed: int,
+    left_out: list[tuple[str, str]],
+    names: dict[str, dict[str, str]],
+) -> dict[str, Any]:
     model, images = plan.model, [found.image for found in kept]
     offered = plan.offered or _likely({image.target for image in images}, [found.outputs for found in kept])
     reading = {"background": model.spec.background, "levels": model.spec.levels}
@@ -283,6 +311,7 @@ def _record(plan: _Plan, kept: list[_Found], seed: int, left_out: list[tuple[str
         "weights": model.weights._asdict() | {"source": _printable(model.weights.source)},
         "outputs": model.outputs,
         "classes": list(dict.fromkeys(plan.name(index) for index in sorted(offered))),
+        "names": names,
         "layers": list(plan.layers),
         "seed": seed,
         "images": [{"id": im.id, "name": im.name, "truth": im.truth, "target": im.target} for im in images],
@@ -414,7 +443,23 @@ def _study(folder: Path, record: dict[str, Any]) -> Study:
         tuple(images),
         _checked(dict, record["made"], "made"),
         tuple((name, error) for name, error in failed),
+        _names(record["names"], classes),
     )
+
+
+def _names(given: Any, classes: Iterable[str]) -> dict[str, dict[str, str]]:
+    """{class: {language: name}}, in which no two classes are called the same in a language."""
+    found = {
+        _one_of(known, classes, "a class of the names"): {
+            _text(language, "a language"): _text(name, "a name") for language, name in _checked(dict, of, known).items()
+        }
+        for known, of in _checked(dict, given, "names").items()
+    }
+    for language in {language for of in found.values() for language in of}:
+        shown = [found.get(known, {}).get(language, known) for known in classes]
+        if len(set(shown)) < len(shown):
+            raise ValueError(f"two classes have the same name in the language {language}")
+    return found
 
 
 def _image(folder: Path, entry: Any, layers: tuple[str, ...], classes: tuple[str, ...]) -> StudyImage:

@@ -444,3 +444,15 @@ def test_sizes_that_are_only_claimed_take_no_memory(copied, made):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
         file.writestr("levels.npy", header.getvalue())
     damaged(copied, "compressed in another way")
+
+
+def test_classes_have_names_for_players(model, photos, tmp_path):
+    names = {"class 0": {"en": "Dog", "it": "cane"}, "class 3": {"en": "Fish"}}
+    study = new_study(tmp_path / "named", model, photos[:2], targets=[0, 3], names=names, **SETTINGS)
+    assert study.names == names == load_study(study.folder).names
+    same_names = {"class 0": {"it": "pesce"}, "class 3": {"it": "pesce"}}
+    with pytest.raises(ValueError, match="the same name in the language it"):
+        new_study(tmp_path / "same", model, photos[:2], targets=[0, 3], names=same_names, **SETTINGS)
+    with pytest.raises(ValueError, match="no class"):
+        new_study(tmp_path / "none", model, photos[:2], names={"no such class": {"en": "x"}}, **SETTINGS)
+    assert not (tmp_path / "same").exists()

@@ -1,0 +1,91 @@
+"""The rules of the game: what a round is worth, and what players may write."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from jaxplain.study._labels import cleaned
+from jaxplain.study._plays import End
+
+MOST_LABELS = 10
+LONGEST_LABEL = 100
+LONGEST_NAME = 30
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 200
+
+# These turn the text around them, and may make it read as another one: embeddings, overrides and isolates.
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+class RefusedError(ValueError):
+    """What a player may not do, as the key of the text that says so and its values."""
+
+    def __init__(self, key: str, status: int = 400, **values: object) -> None:
+        super().__init__(key)
+        self.key, self.status, self.values = key, status, values
+
+
+def points_of(outcome: End, level: int, accepted: Sequence[str]) -> int:
+    """round(100 (1 - 0.15 level)) for a win, and 10 for each accepted label; else 0. A choice: none is published.
+
+    points_of("win", 2, ["fins"])                               # 80
+    """
+    return 0 if outcome != "win" else round(100 - 15 * level) + 10 * len(accepted)
+
+
+def accepted(labels: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The labels that count: those of which something is left without the class's names, each once.
+
+    accepted(["fins", "FINS ", "a tench"], ["tench"])           # ("fins", "a tench")
+    """
+    found: dict[str, str] = {}
+    for label in labels:
+        if plain := cleaned(label, names):
+            found.setdefault(plain, label)
+    return tuple(found.values())
+
+
+def checked_labels(texts: Sequence[str]) -> tuple[str, ...]:
+    """What a player wrote, without spaces around it and empty ones; Refused for too many, too long, or unprintable."""
+    labels = tuple(dict.fromkeys(label for text in texts if (label := _plain(text))))
+    if len(labels) > MOST_LABELS:
+        raise RefusedError("error_labels", most=MOST_LABELS)
+    if any(len(label) > LONGEST_LABEL for label in labels):
+        raise RefusedError("error_label_length", most=LONGEST_LABEL)
+    if not all(map(_shown, labels)):
+        raise RefusedError("error_characters")
+    return labels
+
+
+def checked_name(text: str) -> str:
+    """A nickname; Refused unless it has 2 to 30 characters that can be shown, not all of them invisible."""
+    name = _plain(text)
+    if not _shown(name):
+        raise RefusedError("error_characters")
+    if not (2 <= len(name) <= LONGEST_NAME and account_of(name)):
+        raise RefusedError("error_name", most=LONGEST_NAME)
+    return name
+
+
+def checked_password(text: str) -> str:
+    """A password; Refused unless it has 8 to 200 characters."""
+    if not SHORTEST_PASSWORD <= len(text) <= LONGEST_PASSWORD:
+        raise RefusedError("error_password", least=SHORTEST_PASSWORD, most=LONGEST_PASSWORD)
+    return text
+
+
+def account_of(name: str) -> str:
+    """The name as names are compared: those that differ in capitals, widths, spaces and what is invisible are one.
+
+    account_of("Ada  L"), account_of("ada l")                   # equal
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if unicodedata.category(c) != "Cf")
+    return " ".join(plain.split())
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split(" ")).strip()
+
+
+def _shown(text: str) -> bool:
+    """Whether text has no control characters and halves of characters; what joins the parts of emoji may be there."""
+    return not _TURNING.search(text) and not any(unicodedata.category(c) in ("Cc", "Cs", "Cn", "Co") for c in text)
