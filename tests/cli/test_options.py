@@ -27,6 +27,13 @@ ALWAYS = {
     "finetune": "out model weights epochs all_layers batch rate validation patience seed background levels multi_label "
     "outputs entry",
     "samples": "count",
+    "study new": "images model weights outputs target layer classes names clustering max_clusters seed skip background "
+    "levels",
+    "study play": "player weights resign_below labels",
+    "study serve": "host port plays",
+    "study invite": "count player url",
+    "study status": "plays",
+    "study report": "out encoder spelling",
     "concept fit": "images random out model weights layer nulls seed skip background levels outputs",
     "concept explain": "concepts model weights target steps rule test out background levels outputs",
     "concept global": "concepts model weights target steps rule test skip out background levels outputs",

@@ -1,6 +1,7 @@
 """The game on a port."""
 
 import contextlib
+import os
 import socket
 
 from jaxplain.study._store import Store
@@ -36,7 +37,8 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else error  # names that are not found have negative ones
         raise ValueError(f"{host}:{port} cannot be served on ({reason}): give another --host or --port.") from error
 
 
