@@ -62,10 +62,7 @@ def test_classes_and_their_names(run, place):
     options = ("--target", 1, "--class", 1, "--class", 0, "--names", "names.json")
     assert run("study", "new", "s", "--images", "sample:chelsea", *TINY, *LAYERS, *options).status == 0
     study = load_study("s")
-    assert study.classes == tuple(load("tiny", "tiny").spec.categories[k] for k in (0, 1)) or study.classes == (
-        "0",
-        "1",
-    )
+    assert study.classes == ("0", "1")  # the network has no names for them
     assert [*study.names.values()] == [{"it": "pesce"}]
 
 
@@ -98,7 +95,7 @@ def test_the_game_is_served(started, made, place):
         serving.send_signal(2)
         out, err = serving.communicate(timeout=20)
     assert out == "The game is at http://127.0.0.1:8765; Ctrl-C ends it.\n"
-    assert (serving.returncode, err) == (130, "")
+    assert (serving.returncode, err) == (0, "")
 
 
 def test_what_is_wrong_is_told(run, made, place):

@@ -26,10 +26,12 @@ def logos():
 
 
 def test_every_command_that_takes_images_has_the_options():
-    commands = [*app.registered_commands, *(app.registered_groups[0].typer_instance or app).registered_commands]
+    groups = [group.typer_instance or app for group in app.registered_groups]
+    commands = [command for one in (app, *groups) for command in one.registered_commands]
     functions: list[Any] = [command.callback for command in commands]
     having = [f for f in functions if {"background", "levels"} <= inspect.signature(f).parameters.keys()]
-    names = ["explain", "features", "evaluate", "retrieve", "finetune", "fit_command", "explain", "global_command"]
+    names = ["explain", "features", "evaluate", "retrieve", "finetune"]
+    names += ["fit_command", "explain", "global_command", "new_command"]
     assert [f.__name__ for f in having] == names
 
 
