@@ -62,8 +62,8 @@ def test_classes_and_their_names(run, place):
     options = ("--target", 1, "--class", 1, "--class", 0, "--names", "names.json")
     assert run("study", "new", "s", "--images", "sample:chelsea", *TINY, *LAYERS, *options).status == 0
     study = load_study("s")
-    assert study.classes == ("0", "1")  # the network has no names for them
-    assert [*study.names.values()] == [{"it": "pesce"}]
+    assert study.classes == ("tench", "goldfish")
+    assert study.names == {"goldfish": {"it": "pesce"}}
 
 
 def test_invitations_are_links(run, made):

@@ -1,12 +1,9 @@
 """The page in Chromium, as people open it: a file, without a network."""
 
-import os
-
 import pytest
 
 pytest.importorskip("jinja2", reason="the extra study is not installed")
 pytest.importorskip("simplemma", reason="the extra study is not installed")
-pytest.importorskip("playwright", reason="playwright is not installed")
 
 from studies import PLAYS, A, B, C, embed, small_study
 
@@ -14,27 +11,10 @@ from jaxplain.report import explorer
 from jaxplain.study._explained import explained
 from jaxplain.study._report import assembled, report
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run",
-)  # fmt: skip
-
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.skipif(not os.path.exists(CHROMIUM), reason="Chromium is not installed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
