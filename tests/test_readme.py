@@ -1,10 +1,13 @@
 """What the documents say is run: all blocks of Python, and all commands but installation, downloads and the checks."""
 
+import contextlib
 import re
 import shlex
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -19,6 +22,8 @@ WRITTEN = {
     "evaluate": {".csv", ".json", ".png"},
     "retrieve": {".png", ".csv", ".json"},
     "samples": {".png", ".pth"},
+    "study new": {".json", ".webp", ".npz"},
+    "study report": {".html"},
     "concept fit": {".concept"},
     "concept explain": {".png", ".csv", ".json"},
     "concept global": {".png", ".csv", ".json"},
@@ -75,6 +80,9 @@ def run_command(command, folder, monkeypatch):
     from jaxplain.cli import run  # not main, which has signals end the process, and while it has another name
 
     program, *arguments = shlex.split(command)
+    if arguments[:2] == ["study", "serve"]:
+        serve_for_a_moment(arguments, folder)
+        return
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     began = time.time_ns()
@@ -90,6 +98,23 @@ def run_command(command, folder, monkeypatch):
         assert {path.suffix for path in written} == kinds, command
     if arguments[0] in ("convert", "finetune"):
         assert folder / arguments[arguments.index("--out") + 1] / "model.json" in written
+
+
+def serve_for_a_moment(arguments, folder):
+    """The command as a program of its own, until its first page is there."""
+    program = Path(sys.executable).with_name("jaxplain")
+    serving = subprocess.Popen([program, *arguments], cwd=folder)
+    try:
+        for _ in range(600):
+            with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen("http://127.0.0.1:8000") as page:
+                assert page.status == 200
+                return
+            assert serving.poll() is None
+            time.sleep(0.1)
+        pytest.fail("no page within a minute")
+    finally:
+        serving.terminate()
+        serving.wait()
 
 
 def test_links_lead_somewhere():
