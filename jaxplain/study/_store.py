@@ -194,10 +194,11 @@ def _prepared(store: Store, path: Path) -> None:
             raise ValueError(f"{path} is no store of plays: move it away.")
         if version > len(_MIGRATIONS):
             raise ValueError(f"{path} is of version {version}, expected at most {len(_MIGRATIONS)}: update jaxplain.")
-        for script in _MIGRATIONS[version:]:
-            _run(db, script)
-        db.execute(f"PRAGMA application_id = {_APPLICATION}")
-        db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        if version < len(_MIGRATIONS):
+            for script in _MIGRATIONS[version:]:
+                _run(db, script)
+            db.execute(f"PRAGMA application_id = {_APPLICATION}")
+            db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
         _add_rounds(db, store.study, path)
 
 
