@@ -30,7 +30,8 @@ ResignBelow = Annotated[float, Option(metavar="P", help=_BELOW, min=0, max=1)]
 Labels = Annotated[int, Option(metavar="N", help="How many of its likeliest classes are its labels.", min=0)]
 Table = Annotated[Path, Argument(metavar="FILE", help="A .csv or .parquet of plays, as `export` writes it.")]
 Written = Annotated[Path, Argument(metavar="FILE", help="A .csv or .parquet file.")]
-Plays = Annotated[int, Option(metavar="N", help="Plays that each cluster is to have.", min=1)]
+_KEPT = "Plays that each cluster is to have; kept with the study, 5 at first."
+Plays = Annotated[int | None, Option(metavar="N", help=_KEPT, min=1)]
 _HOST = "Address to serve on; 0.0.0.0 is open to the network, which needs a proxy with https before it."
 Host = Annotated[str, Option(metavar="HOST", help=_HOST)]
 Port = Annotated[int, Option(metavar="PORT", help="Port to serve on.", min=1, max=65535)]
@@ -99,21 +100,21 @@ def play(
         say(f"note: the study was made with other weights of {found.model} than those that play now.")
     with opened(found) as store, bars() as track:
         plays = play(model, found, resign_below=resign_below, labels=labels, track=track)
-        add_plays(store, plays)
+        add_plays(store, plays, replace=True)
     ends = [one.outcome for one in plays]
     rows = [(end, str(ends.count(end))) for end in ("win", "lose", "resign")]
     show(f"{model.spec.name}: {len(plays)} rounds", ("outcome", "rounds"), rows)
 
 
 @study.command(cls=Command)
-def serve(folder: Folder, host: Host = "127.0.0.1", port: Port = 8000, plays: Plays = 5) -> None:
+def serve(folder: Folder, host: Host = "127.0.0.1", port: Port = 8000, plays: Plays = None) -> None:
     """Serve the game, until Ctrl-C: people see parts of pictures, guess, and write what they recognise."""
     from jaxplain.study import load_study, opened
     from jaxplain.study.game import serve
 
     with opened(load_study(folder)) as store:
-        tell(f"The game is at http://{f'[{host}]' if ':' in host else host}:{port}; Ctrl-C ends it.")
-        serve(store, host=host, port=port, target=plays)
+        told = f"The game is at http://{f'[{host}]' if ':' in host else host}:{port}; Ctrl-C ends it."
+        serve(store, host=host, port=port, target=plays, ready=lambda: tell(told))
 
 
 @study.command(cls=Command)
@@ -122,6 +123,8 @@ def invite(folder: Folder, count: Count = 1, player: Again = None, url: Address 
     from jaxplain.study import load_study, opened
     from jaxplain.study.game import invite
 
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is no address of the game, expected one such as https://game.example.org.")
     with opened(load_study(folder)) as store:
         tell(*(f"{url.rstrip('/')}/join/{token}" for token in invite(store, count, player)))
 
@@ -129,19 +132,22 @@ def invite(folder: Folder, count: Count = 1, player: Again = None, url: Address 
 @study.command("add", cls=Command)
 def add_command(folder: Folder, file: Table) -> None:
     """Add plays that were made elsewhere, from a table with the columns image, layer, cluster, truth and label."""
-    from jaxplain.study import add_file, load_study, opened
+    from jaxplain.study import add_plays, load_study, opened, read_plays
 
+    plays = read_plays(file)
     with opened(load_study(folder)) as store:
-        tell(f"{add_file(store, file)} plays added")
+        added, there = add_plays(store, plays)
+    tell(f"{file}: plays added: {added}, there already: {there}")
 
 
 @study.command(cls=Command)
-def status(folder: Folder, plays: Plays = 5) -> None:
+def status(folder: Folder, plays: Plays = None) -> None:
     """Tell how far the study is: plays of each cluster, players, and the time that is left."""
-    from jaxplain.study import load_study, opened, progress, status_table
+    from jaxplain.study import kept_target, load_study, opened, progress, status_table
 
     with opened(load_study(folder)) as store:
-        show(*status_table(progress(store, plays), plays))
+        target = kept_target(store, plays)
+        show(*status_table(progress(store, target), target))
 
 
 @study.command(cls=Command)

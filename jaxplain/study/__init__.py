@@ -35,7 +35,7 @@ from jaxplain.study._scores import (
     merged_map,
     trends,
 )
-from jaxplain.study._store import Store, add_file, add_plays, opened, stored_plays
+from jaxplain.study._store import Store, add_plays, kept_target, opened, stored_plays
 from jaxplain.study._study import Round, Study, StudyImage, load_study, new_study, picture, read_names, rounds
 
 __all__ = [
@@ -57,7 +57,6 @@ __all__ = [
     "Study",
     "StudyImage",
     "Trend",
-    "add_file",
     "add_plays",
     "best",
     "blur_sigma",
@@ -68,6 +67,7 @@ __all__ = [
     "explained",
     "grouped",
     "is_english",
+    "kept_target",
     "label_scores",
     "left_out",
     "load_study",

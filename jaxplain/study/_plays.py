@@ -82,6 +82,12 @@ def is_english(play: Play) -> bool:
     return play.language.lower().replace("_", "-").split("-")[0] == "en"
 
 
+def check_plays(plays: Iterable[Play]) -> None:
+    """Raises ValueError for a play that could not be read again, such as one with an empty label."""
+    for number, play in enumerate(plays):
+        _checked_rows(number, play)
+
+
 def write_plays(path: str | os.PathLike[str], plays: Iterable[Play]) -> None:
     """Writes plays to a .csv or .parquet file, which appears when it is complete; `read_plays` gives the same plays.
 

@@ -62,12 +62,13 @@ def status_table(found: Progress, target: int) -> Table:
     plays = sum(found.outcomes.values())
     done = sum(count for number, count in found.plays.items() if number >= target)
     ends = ", ".join(f"{found.outcomes.get(end, 0)} {end}" for end in ("win", "lose", "resign"))
+    people = f"{found.players} played {_number(plays, 'round')} ({ends}) and wrote {_number(found.labels, 'label')}"
     lines = [
         ("clusters", f"{clusters}, of which {done} have {target} plays or more"),
         ("clusters by plays", ", ".join(f"{count} with {number}" for number, count in found.plays.items())),
-        ("people", f"{found.players} played {plays} rounds ({ends}) and wrote {found.labels} labels"),
+        ("people", people),
         ("left", _left(found)),
-        *((f"{name} ({kind})", f"{count} plays") for (name, kind), count in found.others.items()),
+        *((f"{name} ({kind})", _number(count, "play")) for (name, kind), count in found.others.items()),
     ]
     return Table("", ("of the study", "so far"), tuple(lines))
 
@@ -76,6 +77,10 @@ def _left(found: Progress) -> str:
     if not found.missing:
         return "nothing"
     if found.seconds is None:
-        return f"{found.missing} plays"
+        return _number(found.missing, "play")
     hours = found.missing * found.seconds / 3600
-    return f"{found.missing} plays, about {hours:.1f} hours of play at {found.seconds:.0f} s each"
+    return f"{_number(found.missing, 'play')}, about {hours:.1f} hours of play at {found.seconds:.0f} s each"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"

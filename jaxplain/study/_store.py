@@ -3,23 +3,23 @@
 Every change is one transaction, which is on disk before it is acknowledged, and one thread at a time makes one.
 """
 
-import hashlib
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxplain.study._plays import Play, read_plays
+from jaxplain.study._plays import Play, check_plays
 from jaxplain.study._study import Study, rounds
 
 FILE = "plays.sqlite"
 
 _APPLICATION = 0x6A78_706C  # "jxpl", by which a file of ours is known
-_WAIT = 30  # seconds for another process that writes
+_WAIT = 10  # seconds for another process that writes
+TARGET = 5  # plays of each cluster, by default
 _MIGRATIONS = (  # from each version of the tables to the next; user_version counts those that were made
     """
     CREATE TABLE players (
@@ -72,7 +72,7 @@ _MIGRATIONS = (  # from each version of the tables to the next; user_version cou
         text TEXT NOT NULL CHECK (text <> ''),
         PRIMARY KEY (play, number)
     ) WITHOUT ROWID;
-    CREATE TABLE files (sha256 TEXT PRIMARY KEY, name TEXT NOT NULL, added INTEGER NOT NULL);
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     """,
 )
 
@@ -103,6 +103,8 @@ def opened(study: Study) -> Generator[Store]:
             store = Store(study, db, threading.RLock())
             _prepared(store, path)
             yield store
+    except sqlite3.IntegrityError:  # of what was to be written, not of the file
+        raise
     except sqlite3.Error as error:
         raise ValueError(f"{path} cannot be used ({error}): see to its disk and rights, or take a copy.") from error
 
@@ -110,15 +112,31 @@ def opened(study: Study) -> Generator[Store]:
 @contextmanager
 def changing(store: Store) -> Generator[sqlite3.Connection]:
     """A transaction: all changes inside or, after an error, none."""
-    with store.lock:
-        store.db.execute("BEGIN IMMEDIATE")
+    _begin(store)
+    try:
+        yield store.db
+        store.db.execute("COMMIT")
+    except BaseException:
+        if store.db.in_transaction:
+            store.db.execute("ROLLBACK")
+        raise
+    finally:
+        store.lock.release()
+
+
+def _begin(store: Store) -> None:
+    """Takes the lock and begins a transaction. While another process writes, other threads may read in between."""
+    until = time.monotonic() + _WAIT
+    while True:
+        store.lock.acquire()
         try:
-            yield store.db
-            store.db.execute("COMMIT")
-        except BaseException:
-            if store.db.in_transaction:
-                store.db.execute("ROLLBACK")
-            raise
+            store.db.execute("BEGIN IMMEDIATE")
+            return
+        except BaseException as error:
+            store.lock.release()
+            if not isinstance(error, sqlite3.OperationalError) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def rows(store: Store, query: str, *values: Any) -> list[sqlite3.Row]:
@@ -127,8 +145,8 @@ def rows(store: Store, query: str, *values: Any) -> list[sqlite3.Row]:
         return store.db.execute(query, values).fetchall()
 
 
-def row(store: Store, query: str, *values: Any) -> sqlite3.Row | None:
-    """The first that a query finds."""
+def row(store: Store, query: str, *values: Any) -> Any:
+    """The first row that a query finds, None without one."""
     return next(iter(rows(store, query, *values)), None)
 
 
@@ -153,25 +171,44 @@ def stored_plays(store: Store) -> tuple[Play, ...]:
     )  # fmt: skip
 
 
-def add_plays(store: Store, plays: Iterable[Play]) -> None:
-    """Adds plays that were not played in the game; ValueError, and nothing is added, for one of no round of the study.
+def add_plays(store: Store, plays: Iterable[Play], *, replace: bool = False) -> tuple[int, int]:
+    """Adds plays that were not played in the game, and returns how many were added and how many were there already.
 
-    A network's earlier plays are replaced: it would play the same again.
+    Of equal plays the store has as many as the larger of both sides, so that what was exported can be added again. With
+    `replace` the earlier plays of the same networks are removed. ValueError, and nothing changes, for a play that could
+    not be read again, and for one of no round of the study.
     """
+    plays = list(plays)
+    check_plays(plays)
+    known = {(one["image"], one["layer"], one["cluster"]): one for one in rows(store, "SELECT * FROM rounds")}
+    places = [_round_of(known, number, play) for number, play in enumerate(plays)]
     with changing(store) as db:
-        _add(db, list(plays))
+        if replace:
+            networks = {play.player for play in plays if play.kind == "network"}
+            db.executemany(_FORGET, [(name,) for name in networks])
+        there = Counter(stored_plays(store))
+        new = []
+        for play, place in zip(plays, places, strict=True):
+            there[play] -= 1
+            if there[play] < 0:
+                new.append((play, place))
+        _add(db, new)
+    return len(new), len(plays) - len(new)
 
 
-def add_file(store: Store, path: str | os.PathLike[str]) -> int:
-    """Adds the plays of a table that `read_plays` reads, and returns their number; ValueError for one added before."""
-    plays, path = read_plays(path), Path(path)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+_FORGET = """
+    DELETE FROM plays WHERE token IS NULL
+    AND player IN (SELECT id FROM players WHERE kind = 'network' AND name = ?)"""
+
+
+def kept_target(store: Store, target: int | None = None) -> int:
+    """The plays that each cluster is to have: `target`, which is kept from now on, or what was kept."""
+    if target is None:
+        found = row(store, "SELECT value FROM settings WHERE name = 'target'")
+        return found["value"] if found else TARGET
     with changing(store) as db:
-        if db.execute("SELECT 1 FROM files WHERE sha256 = ?", (sha256,)).fetchone():
-            raise ValueError(f"The plays of {path} are in the study already, expected others: give another file.")
-        db.execute("INSERT INTO files VALUES (?, ?, ?)", (sha256, path.name, int(time.time())))
-        _add(db, plays)
-    return len(plays)
+        db.execute("INSERT OR REPLACE INTO settings VALUES ('target', ?)", (target,))
+    return target
 
 
 # Opening
@@ -179,7 +216,7 @@ def add_file(store: Store, path: str | os.PathLike[str]) -> int:
 
 def _connected(path: Path) -> sqlite3.Connection:
     """A connection that trusts nothing in the file, which may be anybody's."""
-    db = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
     for setting in ("trusted_schema = OFF", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
         db.execute(f"PRAGMA {setting}")
@@ -229,31 +266,33 @@ def _add_rounds(db: sqlite3.Connection, study: Study, path: Path) -> None:
 # Plays that are not of the game
 
 
-def _add(db: sqlite3.Connection, plays: Sequence[Play]) -> None:
-    known = {(one["image"], one["layer"], one["cluster"]): one for one in db.execute("SELECT * FROM rounds")}
-    players = {who: _player(db, *who) for who in dict.fromkeys((play.player, play.kind) for play in plays)}
-    for number, play in enumerate(plays):
-        found = known.get((play.image, play.layer, play.cluster))
-        if found is None or found["truth"] != play.truth:
-            place = f"image {play.image!r:.40}, layer {play.layer!r:.40}, cluster {play.cluster}"
-            raise ValueError(
-                f"Play {number} is of {place}, {play.truth!r:.40}, which is no round of the study: leave it out."
-            )
+def _round_of(known: Mapping[Any, Any], number: int, play: Play) -> int:
+    found = known.get((play.image, play.layer, play.cluster))
+    if found is None or found["truth"] != play.truth:
+        place = f"image {play.image!r:.40}, layer {play.layer!r:.40}, cluster {play.cluster}"
+        raise ValueError(
+            f"Play {number} is of {place}, {play.truth!r:.40}, which is no round of the study: leave it out."
+        )
+    return found["id"]
+
+
+def _add(db: sqlite3.Connection, plays: Sequence[tuple[Play, int]]) -> None:
+    """Adds plays with their rounds."""
+    players = {who: _player(db, *who) for who in dict.fromkeys((play.player, play.kind) for play, _ in plays)}
+    for play, place in plays:
         play_id = db.execute(
             "INSERT INTO plays (player, round, level, guess, outcome, language) VALUES (?, ?, ?, ?, ?, ?)",
-            (players[play.player, play.kind], found["id"], play.level, play.guess, play.outcome, play.language),
+            (players[play.player, play.kind], place, play.level, play.guess, play.outcome, play.language),
         ).lastrowid
         db.executemany(
-            "INSERT INTO labels VALUES (?, ?, ?)", [(play_id, place, text) for place, text in enumerate(play.labels)]
+            "INSERT INTO labels VALUES (?, ?, ?)", [(play_id, number, text) for number, text in enumerate(play.labels)]
         )
 
 
 def _player(db: sqlite3.Connection, name: str, kind: str) -> int:
-    """Who does not play the game, by name and kind: a network without its earlier plays."""
+    """Who does not play the game, by name and kind."""
     query = "SELECT id FROM players WHERE account IS NULL AND name = ? AND kind = ?"
     if found := db.execute(query, (name, kind)).fetchone():
-        if kind == "network":
-            db.execute("DELETE FROM plays WHERE player = ?", (found["id"],))
         return found["id"]
     values = (name, kind, int(time.time()))
     return db.execute("INSERT INTO players (name, kind, joined) VALUES (?, ?, ?)", values).lastrowid or 0

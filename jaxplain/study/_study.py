@@ -443,7 +443,7 @@ def _study(folder: Path, record: dict[str, Any]) -> Study:
         tuple(images),
         _checked(dict, record["made"], "made"),
         tuple((name, error) for name, error in failed),
-        _names(record["names"], classes),
+        _names(record.get("names", {}), classes),
     )
 
 

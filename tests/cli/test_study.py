@@ -37,11 +37,13 @@ def test_a_study_from_its_images_to_its_table(run, made, place):
     truth = next(image.truth for image in made.images if image.id == one.image)
     theirs = Play("ada", "person", one.image, one.layer, one.cluster, truth, truth, "win", 1, ("a fin", "a tail"))
     write_plays(place / "theirs.parquet", [theirs])
-    assert run("study", "add", "s", "theirs.parquet").out == "1 plays added\n"
+    assert run("study", "add", "s", "theirs.parquet").out == "theirs.parquet: plays added: 1, there already: 0\n"
     done = run("study", "status", "s", "--plays", 3)
     assert f"{count}, of which 0 have 3 plays or more" in done.out
+    assert f"{count}, of which 0 have 3 plays" in run("study", "status", "s").out  # the target is kept
     assert re.search(rf"tiny \(network\)\W+{count} plays", done.out)
     assert run("study", "export", "s", "out/all.csv").out == f"out/all.csv written: {count + 1} plays\n"
+    assert run("study", "add", "s", "out/all.csv").out.endswith(f"plays added: 0, there already: {count + 1}\n")
     from jaxplain.study import read_plays
 
     assert read_plays("out/all.csv") == (*play(load("tiny", "tiny"), made), theirs)
@@ -88,8 +90,9 @@ def test_the_game_is_served(started, made, place):
                 assert serving.poll() is None, serving.stderr.read()
                 time.sleep(0.1)
         second = started(["jaxplain", "study", "serve", "s", "--port", "8765"], cwd=place)
-        _, err = second.communicate()
+        out, err = second.communicate()
         assert second.returncode == 2
+        assert out == ""
         assert "127.0.0.1:8765 cannot be served on (Address already in use)" in err
     finally:
         serving.send_signal(2)
@@ -116,6 +119,8 @@ def test_what_is_wrong_is_told(run, made, place):
         (("study", "add", "s", "nothing.csv"), "There is no file nothing.csv"),
         (("study", "report", "s", "--encoder", "nowhere"), "There is no model 'nowhere'"),
         (("study", "serve", "s", "--host", "999.1.1.1"), "999.1.1.1:8000 cannot be served on"),
+        (("study", "invite", "s", "--url", ""), "'' is no address"),
+        (("study", "report", "s", "--out", place), "is a folder, but a file is expected"),
         (("study", "play", "s", "--player", "resnet51"), "resnet51"),
     ):
         done = run(*arguments)

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from tiny import tiny_model
 
 from jaxplain.study import (
     Play,
-    add_file,
     add_plays,
+    kept_target,
     load_study,
     new_study,
     opened,
@@ -21,7 +22,6 @@ from jaxplain.study import (
     rounds,
     status_table,
     stored_plays,
-    write_plays,
 )
 from jaxplain.study import _store as module
 from jaxplain.study._store import FILE, changing, row, rows
@@ -51,7 +51,7 @@ def study(made):
     return made
 
 
-def of(study, number, guess, labels=(), *, player="net", kind="network", level=0, language="en"):
+def of(study, number, guess, labels=(), *, player="net", kind: Any = "network", level=0, language="en"):
     """A play of a round of the study."""
     one = rounds(study)[number]
     truth = next(image.truth for image in study.images if image.id == one.image)
@@ -79,30 +79,62 @@ def test_what_goes_in_comes_out(study):
         assert stored_plays(store) == plays
 
 
+def test_plays_that_could_not_be_read_again_are_refused(study):
+    """With what is wrong in them, and before anything is stored."""
+    good = of(study, 0, "class 2")
+    with opened(study) as store:
+        for change, says in (
+            ({"level": 9}, "column level"),
+            ({"labels": ("",)}, "Play 1"),
+            ({"kind": "robot"}, "column kind"),
+            ({"outcome": "win"}, "column outcome"),
+            ({"labels": ("x" * 20_000,)}, "at most 10,000 characters"),
+        ):
+            with pytest.raises(ValueError, match=says):
+                add_plays(store, [good, good._replace(**change)])
+        assert stored_plays(store) == ()
+
+
+def test_what_was_exported_can_be_added_again(study):
+    """Of equal plays there are as many as the larger of both sides has."""
+    one, other = of(study, 0, "class 2", ("a",), kind="file"), of(study, 1, "class 2", ("b",))
+    with opened(study) as store:
+        assert add_plays(store, [one, one, other]) == (3, 0)
+        assert add_plays(store, stored_plays(store)) == (0, 3)
+        assert add_plays(store, [one, one, one]) == (1, 2)
+        assert add_plays(store, [other._replace(labels=("c",))]) == (1, 0)
+        assert len(stored_plays(store)) == 5
+
+
 def test_a_network_plays_anew(study):
     first, second = (of(study, 0, "class 2", ("a", "b")), of(study, 0, "class 3", ("c",)))
     kept = of(study, 0, "class 2", ("d",), player="net", kind="file")
     other = of(study, 1, "class 2", player="other net")
     with opened(study) as store:
-        for plays in ([first, kept], [other], [second], [kept]):
-            add_plays(store, plays)
-        assert stored_plays(store) == (kept, other, second, kept)
-        assert [tuple(one) for one in rows(store, "SELECT text FROM labels")] == [("d",), ("c",), ("d",)]
+        for plays in ([first, kept], [other], [second]):
+            add_plays(store, plays, replace=True)
+        assert stored_plays(store) == (kept, other, second)
+        assert [tuple(one) for one in rows(store, "SELECT text FROM labels")] == [("d",), ("c",)]
+        add_plays(store, [of(study, 1, "class 3")])
+        assert len(stored_plays(store)) == 4  # nothing is removed without being asked to
 
 
-def test_a_file_is_added_once_and_whole(study, tmp_path):
+def test_plays_of_no_round_are_refused(study):
     good, bad = of(study, 0, "class 2", ("a",), kind="file"), of(study, 1, "class 3", kind="file")
+    elsewhere = {"truth": "class 4", "outcome": "lose"}
     with opened(study) as store:
-        write_plays(tmp_path / "plays.csv", [good, good])
-        assert add_file(store, tmp_path / "plays.csv") == 2
-        with pytest.raises(ValueError, match=r"plays\.csv are in the study already"):
-            add_file(store, tmp_path / "plays.csv")
-        elsewhere = {"truth": "class 4", "outcome": "lose"}
         for change in ({"cluster": 999}, {"image": "0" * 16}, {"layer": "conv"}, elsewhere):
-            write_plays(tmp_path / "bad.csv", [good, bad._replace(**change)])
             with pytest.raises(ValueError, match=r"Play 1 is of image .* which is no round of the study"):
-                add_file(store, tmp_path / "bad.csv")
-        assert stored_plays(store) == (good, good)
+                add_plays(store, [good, bad._replace(**change)])
+        assert stored_plays(store) == ()
+
+
+def test_the_target_is_kept(study):
+    with opened(study) as store:
+        assert kept_target(store) == 5
+        assert kept_target(store, 3) == 3
+    with opened(study) as store:
+        assert kept_target(store) == 3
 
 
 def test_progress_counts_what_people_played(study):
@@ -125,9 +157,9 @@ def test_progress_counts_what_people_played(study):
     assert (found.players, found.missing, found.seconds, found.labels) == (2, 2 * (count - 2) + 1, 20, 1)
     assert found.outcomes == {"win": 2, "resign": 1}
     assert found.others == {("net", "network"): 2}
-    table = dict(status_table(found, 2).rows)
+    table: dict[Any, str] = dict(cast(Any, status_table(found, 2).rows))
     assert table["clusters"] == f"{count}, of which 1 have 2 plays or more"
-    assert table["people"] == "2 played 3 rounds (2 win, 0 lose, 1 resign) and wrote 1 labels"
+    assert table["people"] == "2 played 3 rounds (2 win, 0 lose, 1 resign) and wrote 1 label"
     hours = (2 * (count - 2) + 1) * 20 / 3600
     assert table["left"] == f"{2 * (count - 2) + 1} plays, about {hours:.1f} hours of play at 20 s each"
     assert table["net (network)"] == "2 plays"

@@ -4,8 +4,8 @@ with opened(load_study("study")) as store:
     serve(store)                                                # http://127.0.0.1:8000
 """
 
-from jaxplain.study.game._app import TARGET, game
+from jaxplain.study.game._app import game
 from jaxplain.study.game._players import invite
 from jaxplain.study.game._serve import serve
 
-__all__ = ["TARGET", "game", "invite", "serve"]
+__all__ = ["game", "invite", "serve"]

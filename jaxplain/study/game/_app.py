@@ -6,16 +6,16 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from jaxplain.study._store import Store
+from jaxplain.study._store import TARGET, Store
 from jaxplain.study.game import _accounts, _players, _playing, _rounds
 from jaxplain.study.game._limits import form_of, limit, same_origin
 from jaxplain.study.game._pages import (
     LANGUAGE,
-    SESSION,
     Visit,
     environment,
     go_to,
     page,
+    session_of,
     with_cookie,
     with_headers,
 )
@@ -23,17 +23,16 @@ from jaxplain.study.game._rules import RefusedError
 from jaxplain.study.game._texts import FOLDER, language_for, read_texts, speaking
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
 Handler = Callable[[Visit], "Response"]
 
-TARGET = 5  # plays of each cluster
-_LATER = 10 * 60  # seconds in which attempts are counted
+_WINDOW = 10 * 60  # seconds, in which an address and a name have so many attempts
+_ATTEMPTS = {"sign_up": 200, "log_in": 100, "account": 100, "account_at": 10}
 
 
-def game(store: Store, target: int = TARGET) -> "Starlette":
+def game(store: Store, target: int = TARGET) -> Any:
     """The game of a study, in which every cluster is to be played `target` times, as an ASGI application.
 
     ValueError where Starlette or Jinja2 is missing, and for languages in the study's folder that cannot be read.
@@ -43,8 +42,6 @@ def game(store: Store, target: int = TARGET) -> "Starlette":
     """
     try:
         from starlette.applications import Starlette
-        from starlette.middleware import Middleware
-        from starlette.middleware.base import BaseHTTPMiddleware
         from starlette.staticfiles import StaticFiles
 
         render = environment().get_template
@@ -54,7 +51,6 @@ def game(store: Store, target: int = TARGET) -> "Starlette":
     visited = partial(_visited, store, texts, lambda template, values: render(template).render(values))
     app = Starlette(
         routes=_routes(visited, target),
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=with_headers)],
         exception_handlers={
             404: visited(partial(_message, RefusedError("error_page", 404))),
             405: visited(partial(_message, RefusedError("error_form", 405))),
@@ -62,35 +58,37 @@ def game(store: Store, target: int = TARGET) -> "Starlette":
         },
     )
     app.mount("/static", StaticFiles(directory=str(files("jaxplain.study.game") / "static")))
-    return app
+    return with_headers(app)
 
 
 def _routes(visited: Callable[[Handler], Any], target: int) -> list[Any]:
     from starlette.routing import Route
 
-    attempts = {"sign_up": limit(200, _LATER), "log_in": limit(100, _LATER), "account": limit(10, _LATER)}
+    limits = {name: limit(most, _WINDOW) for name, most in _ATTEMPTS.items()}
     pages: Mapping[str, Handler] = {
         "/": _home,
         "/about": partial(_shown, "about"),
         "/instructions": partial(_shown, "instructions"),
         "/forgotten": partial(_shown, "forgotten"),
         "/practice": _playing.practice,
-        "/practice/{level:int}.webp": _playing.practice_view,
         "/practice/picture.webp": _playing.whole_practice,
-        "/sign-up": partial(_shown, "account", action="/sign-up", name="", error=None),
-        "/log-in": partial(_shown, "account", action="/log-in", name="", error=None),
+        "/practice/{level}.webp": _playing.practice_view,
+        "/sign-up": partial(_shown, "account", action="/sign-up", name="", error=None, back=""),
+        "/log-in": partial(_shown, "account", action="/log-in", name="", error=None, back=""),
         "/join/{token}": _accounts.invitation,
         "/rounds/{token}": _signed_in(_playing.show_round),
-        "/rounds/{token}/{level:int}.webp": _signed_in(_playing.round_view),
         "/rounds/{token}/picture.webp": _signed_in(_playing.round_picture),
+        "/rounds/{token}/{level}.webp": _signed_in(_playing.round_view),
+        "/rounds": lambda _visit: go_to("/"),  # a page that answered a form may be asked for again
+        "/done": _signed_in(partial(_shown, "done")),
         "/statistics": _signed_in(_playing.show_statistics),
         "/leaderboard": _signed_in(_playing.show_leaderboard),
     }
     forms: Mapping[str, Handler] = {
         "/practice": _playing.practise,
-        "/sign-up": partial(_accounts.sign_up, attempts),
-        "/log-in": partial(_accounts.log_in, attempts),
-        "/join/{token}": partial(_accounts.join, attempts),
+        "/sign-up": partial(_accounts.sign_up, limits),
+        "/log-in": partial(_accounts.log_in, limits),
+        "/join/{token}": partial(_accounts.join, limits),
         "/log-out": _accounts.log_out,
         "/language": _speak,
         "/rounds": _signed_in(partial(_playing.deal, target)),
@@ -108,7 +106,7 @@ def _visited(store: Store, texts: Any, render: Callable[..., str], handler: Hand
 
     def answered(visit: Visit) -> "Response":
         try:
-            player = _players.player_of(store, visit.request.cookies.get(SESSION))
+            player = _players.player_of(store, visit.request.cookies.get(session_of(store)))
             visit = visit._replace(player=player)
             return handler(visit)
         except RefusedError as refused:
@@ -137,7 +135,8 @@ def _signed_in(handler: Handler) -> Handler:
     def handled(visit: Visit) -> "Response":
         if visit.player is not None:
             return handler(visit)
-        return page(visit, "account", 401, action="/log-in", name="", error=visit.say("error_session"))
+        error, back = visit.say("error_session"), visit.request.url.path
+        return page(visit, "account", 401, action="/log-in", name="", error=error, back=back)
 
     return handled
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from jaxplain.study.game._rules import RefusedError
@@ -17,31 +17,46 @@ Form = Mapping[str, list[str]]
 MOST_BYTES = 64_000  # of a form
 _MOST_FIELDS = 50
 _FORM = "application/x-www-form-urlencoded"
-_MOST_KEYS = 10_000  # of a limit, from which on those are forgotten whose time has passed
 
 
-def limit(most: int, seconds: float | int, clock: Callable[[], float] = time.monotonic) -> Callable[[str], bool]:
-    """A function of a key that says whether it was called at most `most` times with it within `seconds`.
+class Limit(NamedTuple):
+    """`allowed(key)` counts an attempt and says whether it is one too many, and `forgiven(key)` takes one back."""
 
-    allowed = limit(2, 60)
-    allowed("ada"), allowed("ada"), allowed("ada")              # (True, True, False)
+    allowed: Callable[[str], bool]
+    forgiven: Callable[[str], None]
+
+
+def limit(most: int, seconds: float | int, clock: Callable[[], float] = time.monotonic) -> Limit:
+    """At most `most` attempts with a key within `seconds`.
+
+    log_in = limit(2, 60)
+    log_in.allowed("ada"), log_in.allowed("ada"), log_in.allowed("ada")     # (True, True, False)
     """
     calls: dict[str, deque[float]] = {}
-    lock = threading.Lock()
+    lock, swept = threading.Lock(), [clock()]
+
+    def forget_old(now: float) -> None:
+        if now >= swept[0] + seconds:
+            swept[0] = now
+            for key in [key for key, times in calls.items() if not times or times[-1] <= now - seconds]:
+                del calls[key]
 
     def allowed(key: str) -> bool:
         with lock:
             now = clock()
-            if len(calls) >= _MOST_KEYS:
-                for old in [old for old, times in calls.items() if times[-1] <= now - seconds]:
-                    del calls[old]
+            forget_old(now)
             times = calls.setdefault(key, deque(maxlen=most))
             if len(times) == most and times[0] > now - seconds:
                 return False
             times.append(now)
             return True
 
-    return allowed
+    def forgiven(key: str) -> None:
+        with lock:
+            if calls.get(key):
+                calls[key].pop()
+
+    return Limit(allowed, forgiven)
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
@@ -49,7 +64,10 @@ def same_origin(headers: Mapping[str, str]) -> bool:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:
         return site in ("same-origin", "none")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    try:
+        return origin is None or urlsplit(origin).netloc == headers.get("host")
+    except ValueError:  # no address
+        return False
 
 
 async def form_of(request: "Request") -> Form:

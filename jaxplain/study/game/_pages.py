@@ -1,5 +1,6 @@
 """What every page of the game has: who asks for it, in which language, and the headers that keep it safe."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-SESSION, LANGUAGE = "session", "language"  # the cookies
+LANGUAGE = "language"  # a cookie
 
+_RIGHT_TO_LEFT = ("ar", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi")
 _YEAR = 365 * 24 * 3600
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
@@ -46,6 +48,17 @@ class Visit(NamedTuple):
         """What players know a class by, in the language of the visit."""
         names = self.store.study.names.get(known, {})
         return names.get(self.language) or names.get("en") or known
+
+    @property
+    def direction(self) -> str:
+        """That in which the language is written, "ltr" or "rtl"."""
+        return "rtl" if self.language.split("-")[0] in _RIGHT_TO_LEFT else "ltr"
+
+
+def session_of(store: Store) -> str:
+    """The name of the session's cookie: another one for each study, since cookies are those of all ports of a host."""
+    ids = "".join(image.id for image in store.study.images)
+    return f"session-{hashlib.sha256(ids.encode()).hexdigest()[:8]}"
 
 
 def environment() -> Any:
@@ -85,11 +98,19 @@ def with_cookie(visit: Visit, response: "Response", name: str, value: str, secon
     return response
 
 
-async def with_headers(request: "Request", call_next: Any) -> "Response":
-    """The response with HEADERS."""
-    response = await call_next(request)
-    response.headers.update(HEADERS)
-    return response
+def with_headers(app: Any) -> Any:
+    """The ASGI application with HEADERS in each of its answers, those to its own faults too."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+    async def answered(scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *headers]}
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return answered
 
 
 _UNCACHED: Mapping[str, str] = {"Cache-Control": "no-store"}

@@ -8,10 +8,12 @@ import time
 from typing import NamedTuple
 
 from jaxplain.study._store import Store, changing, row
-from jaxplain.study.game._rules import RefusedError, account_of, checked_name, checked_password
+from jaxplain.study.game._rules import LONGEST_PASSWORD, RefusedError, account_of, checked_name, checked_password
 
 SESSION = 30 * 24 * 3600  # seconds
 
+# Of a password that nobody knows, so that asking for a name that is not there takes as long.
+_NOBODYS = "$argon2id$v=19$m=65536,t=3,p=4$a+ZXh5RsNGYXrrmJnnppOw$n3WYbvDaj304BCY+juWMgqVfjghBGRpHhACpns7HEyI"
 _HASHING = threading.BoundedSemaphore(2)  # at once: each takes a core and tens of MB
 
 
@@ -33,18 +35,22 @@ def log_in(store: Store, name: str, password: str) -> Player | None:
     """The player with that name and password, if there is one."""
     found = row(store, "SELECT id, name, password FROM players WHERE account = ?", account_of(name))
     hashed = found["password"] if found else None
-    same = _same(hashed or _hashed(secrets.token_hex()), password[:10_000])  # takes as long for who is not there
+    same = _same(hashed or _NOBODYS, password[:LONGEST_PASSWORD])
     return Player(found["id"], found["name"]) if found and hashed and same else None
 
 
 def invite(store: Store, count: int = 1, name: str | None = None) -> tuple[str, ...]:
-    """Tokens of invitations, each for one player, or another one for the player who is called so.
+    """Tokens of invitations, each for one player, or for the player who is called so.
 
-    ValueError where nobody is called so.
+    That player's earlier invitations and sessions end, in case they are somebody else's by now. ValueError where nobody
+    is called so.
     """
     tokens = tuple(secrets.token_urlsafe(16) for _ in range(count))
     with changing(store) as db:
         player = None if name is None else _known(db, name)
+        if player is not None:
+            db.execute("DELETE FROM invitations WHERE player = ?", (player,))
+            db.execute("DELETE FROM sessions WHERE player = ?", (player,))
         made = int(time.time())
         db.executemany("INSERT INTO invitations VALUES (?, ?, ?)", [(_digest(one), player, made) for one in tokens])
     return tokens

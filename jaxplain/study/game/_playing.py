@@ -1,7 +1,10 @@
 """What the pages of rounds and of what was played answer."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jaxplain.study._masks import LEVELS
 from jaxplain.study._plays import HIGHEST_LEVEL, outcome_of
@@ -12,8 +15,7 @@ from jaxplain.study.game._rules import MOST_LABELS, RefusedError, accepted, chec
 from jaxplain.study.game._views import (
     PRACTICE_CLASSES,
     PRACTICE_TRUTH,
-    practice_map,
-    practice_picture,
+    practice_webp,
     view,
     webp,
 )
@@ -26,20 +28,29 @@ _FIELDS = 3  # for characteristics, of an empty form
 
 def deal(target: int, visit: Visit) -> "Response":
     token = _rounds.deal(visit.store, _player(visit), target, visit.language)
-    return go_to(f"/rounds/{token}") if token else page(visit, "done")
+    return go_to(f"/rounds/{token}" if token else "/done")
 
 
 def show_round(visit: Visit) -> "Response":
     return _shown_round(visit, _dealt(visit))
 
 
+def resumed(visit: Visit) -> "Response":
+    """After logging in: the round in which a session ended, with what was written, or the start."""
+    found = re.fullmatch(r"/rounds/([\w-]+)", visit.field("back"))
+    try:
+        return _shown_round(visit, _rounds.dealt(visit.store, _player(visit), found[1])) if found else go_to("/")
+    except RefusedError:  # another player's
+        return go_to("/")
+
+
 def round_view(visit: Visit) -> "Response":
     """The picture through the mask of a level that was reached."""
-    dealt, level = _dealt(visit), visit.request.path_params["level"]
+    dealt, level = _dealt(visit), _level(visit.request.path_params["level"], 404)
     if level > dealt.level:
         raise RefusedError("error_level", 404)
     image = next(image for image in visit.store.study.images if image.id == dealt.image)
-    heat = image.features[dealt.layer].maps[dealt.cluster]
+    heat = np.asarray(image.features[dealt.layer].maps[dealt.cluster])
     return picture(view(whole_picture(visit.store.study, dealt.image), heat, level))
 
 
@@ -57,7 +68,7 @@ def answer(visit: Visit) -> "Response":
     store, player = visit.store, _player(visit)
     try:
         if action == "more":
-            return _shown_round(visit, _rounds.show_more(store, player, token, _level(visit)))
+            return _shown_round(visit, _rounds.show_more(store, player, token, _level(visit.field("level"))))
         if action not in ("guess", "resign"):
             raise RefusedError("error_form")
         guess = _guess(visit, store.study.classes) if action == "guess" else None
@@ -72,8 +83,7 @@ def answer(visit: Visit) -> "Response":
 def _shown_round(visit: Visit, dealt: _rounds.Dealt, refused: RefusedError | None = None) -> "Response":
     classes = visit.store.study.classes
     if dealt.outcome is not None:
-        names = [*visit.store.study.names.get(dealt.guess or "", {}).values(), dealt.guess or ""]
-        counted = accepted(dealt.labels, names) if dealt.outcome == "win" else ()
+        counted = _rounds.counted(visit.store, dealt.guess, dealt.labels) if dealt.outcome == "win" else ()
         late = "late" in visit.request.query_params
         values = {"truth": visit.named(dealt.truth), "guess": dealt.guess and visit.named(dealt.guess), "late": late}
         base = f"/rounds/{dealt.token}"
@@ -122,11 +132,10 @@ def _guess(visit: Visit, classes: Sequence[str]) -> str:
     return classes[int(number)]
 
 
-def _level(visit: Visit) -> int:
-    level = visit.field("level")
-    if level not in map(str, range(HIGHEST_LEVEL + 1)):
-        raise RefusedError("error_level")
-    return int(level)
+def _level(text: str, status: int = 400) -> int:
+    if text not in map(str, range(HIGHEST_LEVEL + 1)):
+        raise RefusedError("error_level", status)
+    return int(text)
 
 
 def show_statistics(visit: Visit) -> "Response":
@@ -150,7 +159,7 @@ def _practice_form(visit: Visit, level: int, refused: RefusedError | None = None
 
 
 def practise(visit: Visit) -> "Response":
-    level, action, guess = _level(visit), visit.field("action"), visit.field("guess") or None
+    level, action, guess = _level(visit.field("level")), visit.field("action"), visit.field("guess") or None
     try:
         if action == "more":
             return _practice_form(visit, min(level + 1, HIGHEST_LEVEL))
@@ -165,20 +174,16 @@ def practise(visit: Visit) -> "Response":
     truth = visit.say(f"practice_{PRACTICE_TRUTH}")
     outcome = outcome_of(PRACTICE_TRUTH, guess)
     counted = accepted(labels, [truth]) if outcome == "win" else ()
-    ended = _rounds.Dealt(
-        0, "", "", "", 0, PRACTICE_TRUTH, level, guess, outcome, points_of(outcome, level, counted), labels
-    )
+    points = points_of(outcome, level, counted)
+    ended = {"outcome": outcome, "level": level, "points": points, "labels": labels}
     named = guess and visit.say(f"practice_{guess}")
     values = {"truth": truth, "guess": named, "late": False, "counted": counted, "practice": True}
     return page(visit, "result", base="/practice", ended=ended, **values)
 
 
 def practice_view(visit: Visit) -> "Response":
-    level = visit.request.path_params["level"]
-    if level > HIGHEST_LEVEL:
-        raise RefusedError("error_level", 404)
-    return picture(view(practice_picture(), practice_map(), level))
+    return picture(practice_webp(_level(visit.request.path_params["level"], 404)))
 
 
 def whole_practice(_visit: Visit) -> "Response":
-    return picture(webp(practice_picture()))
+    return picture(practice_webp(None))

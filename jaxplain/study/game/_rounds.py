@@ -130,14 +130,14 @@ def end_round(
         now = dealt(store, player, token)
         if now.outcome is not None:
             return None
-        _end(db, now, guess, labels, points(store, now, guess, labels), language)
+        points = points_of(outcome_of(now.truth, guess), now.level, counted(store, guess, labels))
+        _end(db, now, guess, labels, points, language)
         return dealt(store, player, token)
 
 
-def points(store: Store, now: Dealt, guess: str | None, labels: Sequence[str]) -> int:
-    """What the round is worth with this guess and these labels."""
-    names = [guess, *store.study.names.get(guess, {}).values()] if guess is not None else []
-    return points_of(outcome_of(now.truth, guess), now.level, accepted(labels, names))
+def counted(store: Store, guess: str | None, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels that count with this guess: not its names in any language."""
+    return accepted(labels, [guess, *store.study.names.get(guess, {}).values()] if guess else [])
 
 
 def _end(db: sqlite3.Connection, now: Dealt, guess: str | None, labels, points: int, language: str) -> None:

@@ -12,8 +12,14 @@ LONGEST_LABEL = 100
 LONGEST_NAME = 30
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 200
 
+_WRITTEN = 4  # characters for each that may be kept: to normalise a text takes the square of its length
+
 # These turn the text around them, and may make it read as another one: embeddings, overrides and isolates.
 _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# Nothing is seen of these, beside the characters of category Cf: fillers, joiners, variation selectors, empty Braille.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 class RefusedError(ValueError):
@@ -46,21 +52,19 @@ def accepted(labels: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 def checked_labels(texts: Sequence[str]) -> tuple[str, ...]:
     """What a player wrote, without spaces around it and empty ones; Refused for too many, too long, or unprintable."""
+    if any(len(text) > _WRITTEN * LONGEST_LABEL for text in texts):
+        raise RefusedError("error_label_length", most=LONGEST_LABEL)
     labels = tuple(dict.fromkeys(label for text in texts if (label := _plain(text))))
     if len(labels) > MOST_LABELS:
         raise RefusedError("error_labels", most=MOST_LABELS)
     if any(len(label) > LONGEST_LABEL for label in labels):
         raise RefusedError("error_label_length", most=LONGEST_LABEL)
-    if not all(map(_shown, labels)):
-        raise RefusedError("error_characters")
     return labels
 
 
 def checked_name(text: str) -> str:
     """A nickname; Refused unless it has 2 to 30 characters that can be shown, not all of them invisible."""
-    name = _plain(text)
-    if not _shown(name):
-        raise RefusedError("error_characters")
+    name = _plain(text) if len(text) <= _WRITTEN * LONGEST_NAME else ""
     if not (2 <= len(name) <= LONGEST_NAME and account_of(name)):
         raise RefusedError("error_name", most=LONGEST_NAME)
     return name
@@ -76,16 +80,22 @@ def checked_password(text: str) -> str:
 def account_of(name: str) -> str:
     """The name as names are compared: those that differ in capitals, widths, spaces and what is invisible are one.
 
-    account_of("Ada  L"), account_of("ada l")                   # equal
+    "" for what is too long for a name.
+
+        account_of("Ada  L"), account_of("ada l")               # equal
     """
-    plain = "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if unicodedata.category(c) != "Cf")
-    return " ".join(plain.split())
+    if len(name) > _WRITTEN * LONGEST_NAME:
+        return ""
+    plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", _UNSEEN.sub("", name)).casefold())
+    return " ".join("".join(c for c in plain if unicodedata.category(c) != "Cf").split())
 
 
 def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split(" ")).strip()
+    """The text in Unicode's form C with single spaces; RefusedError for control characters and halves of characters.
 
-
-def _shown(text: str) -> bool:
-    """Whether text has no control characters and halves of characters; what joins the parts of emoji may be there."""
-    return not _TURNING.search(text) and not any(unicodedata.category(c) in ("Cc", "Cs", "Cn", "Co") for c in text)
+    What joins the parts of emoji, and what marks a direction, may be there.
+    """
+    unseen = ("Cc", "Cs", "Cn", "Co", "Zl", "Zp")
+    if _TURNING.search(text) or any(unicodedata.category(c) in unseen for c in text):
+        raise RefusedError("error_characters")
+    return " ".join(unicodedata.normalize("NFC", text).split())

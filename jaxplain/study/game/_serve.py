@@ -3,29 +3,39 @@
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 
-from jaxplain.study._store import Store
-from jaxplain.study.game._app import TARGET, game
+from jaxplain.study._store import Store, kept_target
+from jaxplain.study.game._app import game
 
 _OPEN = 8192  # connections and files, where the system allows as many
 
 
-def serve(store: Store, *, host: str = "127.0.0.1", port: int = 8000, target: int = TARGET) -> None:
+def serve(
+    store: Store,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    target: int | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Serves the game of a study until the process is ended, to this machine alone unless another `host` is given.
 
-    What is forwarded by a proxy on this machine is read from its X-Forwarded headers. Requests are not logged: their
-    addresses may be invitations. ValueError for a host or port that cannot be had, and without uvicorn.
+    `target`, the plays of each cluster, is kept in the study; by default it is what was kept, or 5. ready() is called
+    when the port is had. What a proxy on this machine forwards is read from its X-Forwarded headers. Requests are not
+    logged: their addresses may be invitations. ValueError for a host or port that cannot be had, and without uvicorn.
 
         with opened(load_study("study")) as store:
             serve(store, port=8080)
     """
-    app = game(store, target)
+    app = game(store, kept_target(store, target))
     try:
         import uvicorn
     except ImportError as error:
         raise ValueError('The game needs uvicorn: pip install "jaxplain[study]".') from error
     _allow_connections()
     with _listening(host, port) as listening:
+        ready()
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
         )

@@ -34,8 +34,8 @@ def speaking(texts: Texts, language: str) -> Callable[..., str]:
 def language_for(texts: Texts, chosen: str | None, accepted: str) -> str:
     """The language chosen, or the first of an Accept-Language header that there is, or English."""
     wanted = [chosen or "", *(part.split(";")[0].strip() for part in accepted[:1000].split(","))]
-    plain = (one.lower().split("-")[0] for one in wanted)
-    return next((one for one in plain if one in texts), ENGLISH)
+    asked = [one for full in map(str.lower, wanted) for one in (full, full.split("-")[0])]
+    return next((one for one in asked if one in texts), ENGLISH)
 
 
 def _own() -> list[Any]:
@@ -45,16 +45,16 @@ def _own() -> list[Any]:
 
 def _language(path: Any) -> str:
     name = path.name.removesuffix(".json")
-    if not re.fullmatch("[a-z]{2,3}", name):
-        raise ValueError(f"{path} is called by no language, expected a name such as de.json: rename it.")
+    if not re.fullmatch("[a-z]{2,3}(-[a-z0-9]+)*", name):
+        raise ValueError(f"{path} is called by no language, expected a name such as de.json or pt-br.json: rename it.")
     return name
 
 
 def _checked(path: Path, english: Mapping[str, str]) -> dict[str, str]:
     try:
         texts = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON in UTF-8: mend it, or move it away.") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise ValueError(f"{path} is no file of JSON in UTF-8: mend it, or move it away.") from error
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError(f"{path} is no {{key: text}}: write it as the game's own en.json.")
     differing = sorted(english.keys() ^ texts.keys())
@@ -63,7 +63,8 @@ def _checked(path: Path, english: Mapping[str, str]) -> dict[str, str]:
         raise ValueError(f"{path} {state} key {differing[0]!r:.60}: write it with the keys of the game's own en.json.")
     for key, text in texts.items():
         if _values(text) != _values(english[key]):
-            raise ValueError(f"{path} has other $values in {key} than {sorted(_values(english[key]))}: mend that text.")
+            expected = ", ".join(sorted(_values(english[key]) or ())) or "none"
+            raise ValueError(f"{path} has other $values in {key}, expected {expected}: mend that text.")
     return texts
 
 

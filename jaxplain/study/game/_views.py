@@ -1,5 +1,6 @@
 """What players see: pictures through masks, which are cut here, so that nothing hidden leaves the server."""
 
+import functools
 import io
 
 import numpy as np
@@ -25,6 +26,12 @@ def webp(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "webp", quality=_QUALITY, method=2)
     return file.getvalue()
+
+
+@functools.cache
+def practice_webp(level: int | None) -> bytes:
+    """The practice round at a reveal level, or its whole picture. Seven pictures, which anyone may ask for."""
+    return webp(practice_picture()) if level is None else view(practice_picture(), practice_map(), level)
 
 
 def practice_picture() -> UInt8[np.ndarray, "512 512 3"]:

@@ -1,6 +1,7 @@
 """A study from photographs to its report: the network plays, a person plays in Chromium, and the page shows both."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ WORDS = {  # what a person might write
 def study(tmp_path_factory):
     """Two layers of three photographs, which the network has played."""
     model, photos = load("efficientnet_lite0"), [f"sample:{name}" for name in ("chelsea", "coffee", "rocket")]
-    options = {"targets": ["tiger cat", "espresso", "missile"], "layers": ["_blocks.14", "_swish2"]}
+    options: dict[str, Any] = {"targets": ["tiger cat", "espresso", "missile"], "layers": ["_blocks.14", "_swish2"]}
     names = {"tiger cat": {"en": "cat", "it": "gatto"}}
     folder = tmp_path_factory.mktemp("browser") / "study"
     made = new_study(folder, model, photos, clustering="kmeans", names=names, **options)

@@ -1,6 +1,7 @@
 """Requests that no page of the game makes: whatever comes, the answer is plain, and the store stays whole."""
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from jaxplain.study import rounds, stored_plays
 from jaxplain.study._store import row, rows
+from jaxplain.study.game._pages import session_of
 from jaxplain.study.game._players import new_session, player_of
 
 pytest.importorskip("starlette", reason="the extra study is not installed")
@@ -51,13 +53,16 @@ METHODS = st.sampled_from(["GET", *["POST"] * 4, "HEAD", "PUT", "DELETE", "OPTIO
 def test_any_request(browser, store):
     """1,000 of them, by a player and by nobody, each to the player's own round as it may be."""
     player, nobody = browser("ada", raise_server_exceptions=False), browser(None, raise_server_exceptions=False)
-    ada, found = player_of(store, player.cookies["session"]), {"requests": 0, "ended": 0}
+    ada: Any = player_of(store, player.cookies[session_of(store)])
+    found = {"requests": 0, "ended": 0}
 
-    @settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck], database=None)
+    @settings(
+        max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    )
     @given(st.booleans(), METHODS, PATHS, FORMS, HEADERS, st.binary(max_size=200), st.booleans())
     def send(signed_in, method, segments, form, headers, body, with_form):
         client = player if signed_in else nobody
-        player.cookies.set("session", new_session(store, ada))  # the last request may have ended it
+        player.cookies.set(session_of(store), new_session(store, ada))  # the last request may have ended it
         location = player.post("/rounds").headers.get("location", "/rounds/none")
         path = "/".join("" if part is None else quote(part, safe="") for part in segments)
         path = path.replace("TOKEN", location.split("/")[2])
