@@ -44,6 +44,10 @@ _EMBEDDING = (
     "A Sentence-BERT model on this machine, a name or a folder; default: all-mpnet-base-v2, or the extra's own."
 )
 Encoder = Annotated[str | None, Option(metavar="MODEL", help=_EMBEDDING)]
+_ENGLISH = (
+    "A .csv or .parquet with the columns language, label and english; other labels that are not English are left out."
+)
+Translations = Annotated[Path | None, Option(metavar="FILE", help=_ENGLISH)]
 Spelling = Annotated[bool, Option("--spelling", help="Correct the spelling of labels.")]
 
 study = Typer(help="Labels for clusters of features, from people and networks.", rich_markup_mode=None)
@@ -162,14 +166,22 @@ def export(folder: Folder, file: Written) -> None:
 
 
 @study.command(cls=Command)
-def report(folder: Folder, out: Report = None, encoder: Encoder = None, spelling: Spelling = False) -> None:
+def report(
+    folder: Folder,
+    out: Report = None,
+    encoder: Encoder = None,
+    translations: Translations = None,
+    spelling: Spelling = False,
+) -> None:
     """Write the explorer: one HTML file with all images, clusters, labels and trends, to be opened in a browser."""
     from jaxplain.study import encoder as sentences
-    from jaxplain.study import load_study, opened, stored_plays, write_report
+    from jaxplain.study import load_study, opened, read_translations, stored_plays, translated, write_report
 
     found, embed = load_study(folder), None if encoder is None else sentences(encoder)
     with opened(found) as store:
         plays = stored_plays(store)
+    if translations is not None:
+        plays = translated(plays, read_translations(translations))
     path = folder / "report.html" if out is None else out
     write_report(path, found, plays, embed, spelling=spelling)
     tell(f"{path} written")

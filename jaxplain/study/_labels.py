@@ -2,6 +2,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false
 # pyright: reportUnknownArgumentType=false
 
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -14,9 +15,9 @@ from jaxtyping import Float, Int
 
 from jaxplain.clusters import best_cut
 from jaxplain.study._encoder import Embed
-from jaxplain.study._plays import Play, is_english
+from jaxplain.study._plays import Play, is_english, read_rows
 
-Translate = Callable[[str, str, str], str]
+Translate = Callable[[str, str, str], str | None]
 
 # Function words, as in the English list of the Snowball stemmer that NLTK carries; longer lists have top, bottom, side,
 # front, back, bill and fire, by which people know things.
@@ -148,25 +149,38 @@ def synonyms(
 def translated(plays: Iterable[Play], translate: Translate) -> tuple[Play, ...]:
     """The plays, in English: each label of another language is translate(label, language, guessed class).
 
-    Of equal labels it is asked once. Resigned plays stay as they are.
+    Of equal labels it is asked once. A play stays as it is if it was resigned, or if one of its labels has no
+    translation, which is None.
 
         plays = translated(plays, my_translate)
     """
-    known: dict[tuple[str, str, str], str] = {}
+    known: dict[tuple[str, str, str], str | None] = {}
 
-    def english(label: str, language: str, guess: str) -> str:
+    def english(label: str, language: str, guess: str) -> str | None:
         if (label, language, guess) not in known:
             known[label, language, guess] = translate(label, language, guess)
         return known[label, language, guess]
 
-    return tuple(
-        play
-        if is_english(play) or play.guess is None
-        else play._replace(
-            labels=tuple(english(label, play.language, play.guess) for label in play.labels), language="en"
-        )
-        for play in plays
-    )
+    def turned(play: Play) -> Play:
+        if is_english(play) or play.guess is None:
+            return play
+        labels = [english(label, play.language, play.guess) for label in play.labels]
+        found = tuple(label for label in labels if label)
+        return play._replace(labels=found, language="en") if len(found) == len(labels) else play
+
+    return tuple(map(turned, plays))
+
+
+def read_translations(path: str | os.PathLike[str]) -> Translate:
+    """A function for `translated` from a .csv or .parquet file with the columns language, label and english.
+
+    Labels are compared as `cleaned` makes them. ValueError for another file, with the number of the row.
+
+        plays = translated(plays, read_translations("italian.csv"))
+    """
+    rows = read_rows(path, ("language", "label", "english"))
+    known = {(language.lower(), cleaned(label)): english for language, label, english in rows if english}
+    return lambda label, language, _guess: known.get((language.lower(), cleaned(label)))
 
 
 def left_out(plays: Iterable[Play]) -> dict[str, int]:

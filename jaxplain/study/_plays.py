@@ -109,16 +109,41 @@ def read_plays(path: str | os.PathLike[str]) -> tuple[Play, ...]:
     that cannot be; for unknown and missing columns; for more than 200 MB or 2,000,000 rows; and for Parquet without
     pyarrow.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}, expected a table of plays: check the path.")
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path} has {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}: divide it.")
-    records = {".csv": _csv_records, ".parquet": _parquet_records}[_suffix(path)](path)
+    records = _records(Path(path))
     try:
         return _plays(records)
     except ValueError as error:
         raise ValueError(f"{path} is no table of plays: {error}.") from error
+
+
+def read_rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The rows of a .csv or .parquet file with these columns, in any order; ValueError for any other."""
+    records = _records(Path(path))
+    try:
+        header = next(records, ())
+        if sorted(header) != sorted(columns):
+            raise ValueError(f"it has the columns {', '.join(header) or 'none'!s:.200}, expected {', '.join(columns)}")
+        return [_row(header, columns, number, record) for number, record in enumerate(records, 2)]
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of {', '.join(columns)}: {error}.") from error
+
+
+def _row(header: Sequence[str], columns: tuple[str, ...], number: int, record: Sequence[str]) -> tuple[str, ...]:
+    if len(record) != len(header) or number > MOST_ROWS + 1 or any(len(text) > LONGEST for text in record):
+        raise ValueError(
+            f"row {number} has other than {len(header)} values, or longer ones than {LONGEST:,} characters"
+        )
+    cells = dict(zip(header, record, strict=True))
+    return tuple(cells[name] for name in columns)
+
+
+def _records(path: Path) -> Iterator[Sequence[str]]:
+    """The header and the rows of a file."""
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}, expected a .csv or .parquet table: check the path.")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}: divide it.")
+    return {".csv": _csv_records, ".parquet": _parquet_records}[_suffix(path)](path)
 
 
 def _suffix(path: Path) -> str:

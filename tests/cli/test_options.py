@@ -33,7 +33,7 @@ ALWAYS = {
     "study serve": "host port plays",
     "study invite": "count player url",
     "study status": "plays",
-    "study report": "out encoder spelling",
+    "study report": "out encoder translations spelling",
     "concept fit": "images random out model weights layer nulls seed skip background levels outputs",
     "concept explain": "concepts model weights target steps rule test out background levels outputs",
     "concept global": "concepts model weights target steps rule test skip out background levels outputs",

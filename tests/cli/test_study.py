@@ -36,8 +36,8 @@ def test_a_study_from_its_images_to_its_table(run, made, place):
     one = rounds(made)[0]
     truth = next(image.truth for image in made.images if image.id == one.image)
     theirs = Play("ada", "person", one.image, one.layer, one.cluster, truth, truth, "win", 1, ("a fin", "a tail"))
-    write_plays(place / "theirs.parquet", [theirs])
-    assert run("study", "add", "s", "theirs.parquet").out == "theirs.parquet: plays added: 1, there already: 0\n"
+    write_plays(place / "theirs.csv", [theirs])
+    assert run("study", "add", "s", "theirs.csv").out == "theirs.csv: plays added: 1, there already: 0\n"
     done = run("study", "status", "s", "--plays", 3)
     assert f"{count}, of which 0 have 3 plays or more" in done.out
     assert f"{count}, of which 0 have 3 plays" in run("study", "status", "s").out  # the target is kept
@@ -50,11 +50,22 @@ def test_a_study_from_its_images_to_its_table(run, made, place):
 
 
 def test_the_report_is_the_librarys(run, made, place):
-    pytest.importorskip("jinja2", reason="the extra study is not installed")
+    for needed in ("jinja2", "sentence_transformers", "simplemma"):
+        pytest.importorskip(needed, reason="the extra study is not installed")
     from jaxplain.study import report
 
     assert run("study", "report", "s").out == "s/report.html written\n"
     assert (place / "s" / "report.html").read_text() == report(made, ())
+    one = rounds(made)[0]
+    truth = next(image.truth for image in made.images if image.id == one.image)
+    place_of = (one.image, one.layer, one.cluster, truth, truth)
+    write_plays(place / "it.csv", [Play("ada", "person", *place_of, "win", 0, ("pinne rosse",), "it")])
+    run("study", "add", "s", "it.csv")
+    (place / "english.csv").write_text("language,label,english\nit,pinne rosse,scarlet plumage\n")
+    assert run("study", "report", "s").status == 0
+    assert "without a translation" in (place / "s" / "report.html").read_text()
+    assert run("study", "report", "s", "--translations", "english.csv").status == 0
+    assert "plumage" in (place / "s" / "report.html").read_text()
     assert run("study", "report", "s", "--out", "there/r.html").status == 0
     assert (place / "there" / "r.html").exists()
 
@@ -102,6 +113,8 @@ def test_the_game_is_served(started, made, place):
 
 
 def test_what_is_wrong_is_told(run, made, place):
+    for needed in ("sentence_transformers", "uvicorn"):
+        pytest.importorskip(needed, reason="the extra study is not installed")
     (place / "names.json").write_text("[]")
     (place / "bad.csv").write_text("image,layer,cluster,truth,label\nx,relu,0,0,a\n")
     new = ("study", "new", "other", "--images", "sample:chelsea", *TINY, *LAYERS)
@@ -117,6 +130,7 @@ def test_what_is_wrong_is_told(run, made, place):
         (("study", "export", "s", "plays.txt"), "ends in '.txt'"),
         (("study", "add", "s", "bad.csv"), "which is no round of the study"),
         (("study", "add", "s", "nothing.csv"), "There is no file nothing.csv"),
+        (("study", "report", "s", "--translations", "bad.csv"), "it has the columns image, layer"),
         (("study", "report", "s", "--encoder", "nowhere"), "There is no model 'nowhere'"),
         (("study", "serve", "s", "--host", "999.1.1.1"), "999.1.1.1:8000 cannot be served on"),
         (("study", "invite", "s", "--url", ""), "'' is no address"),

@@ -18,6 +18,7 @@ from jaxplain.study._labels import (
     corrected,
     grouped,
     left_out,
+    read_translations,
     representative,
     synonyms,
     translated,
@@ -175,6 +176,30 @@ def test_resigned_plays_and_foreign_labels_are_left_out():
     assert synonyms(plays, bag, {}) == {("tench", "tail"): "tail"}
     assert left_out(plays) == {"it": 2}
     assert left_out([play("fin"), play("x", guess=None, language="it")]) == {}
+
+
+def test_translations_are_read_from_a_table(tmp_path):
+    path = tmp_path / "italian.csv"
+    path.write_text("label,language,english\nPinne  rosse,it,red fins\nruota,IT,a wheel\nnulla,it,\n", encoding="utf-8")
+    translate = read_translations(path)
+    found = [translate(label, "it", "tench") for label in ("pinne rosse", "RUOTA", "nulla", "altro")]
+    assert found == ["red fins", "a wheel", None, None]
+    assert translate("ruota", "de", "tench") is None
+    play = Play("ada", "person", "3f2a", "relu", 0, "tench", "tench", "win", 0, ("ruota", "pinne rosse"), "it")
+    partly = play._replace(labels=("ruota", "altro"))
+    assert translated([play, partly], translate) == (
+        play._replace(labels=("a wheel", "red fins"), language="en"),
+        partly,
+    )
+    assert left_out(translated([play, partly], translate)) == {"it": 2}
+    for text, says in (
+        ("label,language\na,it\n", "it has the columns label, language"),
+        ("label,language,english\na,it\n", "row 2"),
+        ("", "it has the columns none"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=says):
+            read_translations(path)
 
 
 def test_foreign_labels_are_translated():
