@@ -100,6 +100,7 @@ def opened(study: Study) -> Generator[Store]:
         raise ValueError(f"{path} is a link, but a file is expected: move the plays there.")
     try:
         with closing(_connected(path)) as db:
+            _set_up(db)
             store = Store(study, db, threading.RLock())
             _prepared(store, path)
             yield store
@@ -215,12 +216,15 @@ def kept_target(store: Store, target: int | None = None) -> int:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    """A connection that trusts nothing in the file, which may be anybody's."""
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
+    return db
+
+
+def _set_up(db: sqlite3.Connection) -> None:
+    """Has the connection trust nothing in the file, which may be anybody's, and keep what it acknowledges."""
     for setting in ("trusted_schema = OFF", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
         db.execute(f"PRAGMA {setting}")
-    return db
 
 
 def _prepared(store: Store, path: Path) -> None:

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from typing import Any, cast
 
 import numpy as np
@@ -208,14 +209,14 @@ def test_other_files_are_refused(study, tmp_path):
     with pytest.raises(ValueError, match=r"plays\.sqlite cannot be used \(file is not a database\)"), opened(study):
         pass
     path.unlink()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE others (id)")
     with pytest.raises(ValueError, match="is no store of plays"), opened(study):
         pass
     path.unlink()
     with opened(study):
         pass
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(ValueError, match="is of version 99, expected at most 1: update jaxplain"), opened(study):
         pass

@@ -558,7 +558,7 @@ def test_a_writer_elsewhere_keeps_no_reader_out(browser, store):
     assert other.get("/leaderboard").status_code == 200
     assert time.perf_counter() - before < 2
     assert waiting.is_alive()
-    writer.execute("ROLLBACK")
+    writer.close()
     waiting.join()
     assert [play.outcome for play in stored_plays(store)] == ["resign"]
 
