@@ -146,18 +146,26 @@ def _neighbours(count: int, size: int) -> list[np.ndarray]:
 
 def _coloured(values: np.ndarray, scale: tuple[float, float], grey: np.ndarray, strength: float) -> np.ndarray:
     """The colours (..., 3) of values (...) over a grey (...)."""
-    from matplotlib import colormaps
-
     low, high = scale
     part = np.clip((values - low) / (high - low), 0, 1)
     if low == -high:
-        opacity = np.abs(2 * part - 1)
+        opacity = strength * np.abs(2 * part - 1)[..., None]
         colour = np.where(part[..., None] > 0.5, _FOR, _AGAINST)
     else:
-        opacity = part
-        colour = colormaps["plasma"](_DARKEST + (1 - _DARKEST) * part)[..., :3]
-    opacity = strength * opacity[..., None]
+        colour, opacity = np.split(sequential_rgba(part, strength=strength), [3], axis=-1)
     return (1 - opacity) * grey[..., None] + opacity * colour
+
+
+def sequential_rgba(part: ArrayLike, *, strength: float = _STRENGTH) -> np.ndarray:
+    """The colours (..., 4) in [0, 1] of a sequential scale, for values as parts (...) of it in [0, 1].
+
+    The opacity is the part times `strength`, as in `overlay`.
+    """
+    from matplotlib import colormaps
+
+    part = np.asarray(part)
+    colour = colormaps["plasma"](_DARKEST + (1 - _DARKEST) * part)[..., :3]
+    return np.concatenate([colour, strength * part[..., None]], axis=-1)
 
 
 def outlined(photo: ArrayLike, segments: ArrayLike, *, colour: Sequence[float] = (1.0, 1.0, 0.0)) -> np.ndarray:

@@ -175,7 +175,7 @@ def report(
 ) -> None:
     """Write the explorer: one HTML file with all images, clusters, labels and trends, to be opened in a browser."""
     from jaxplain.study import encoder as sentences
-    from jaxplain.study import load_study, opened, read_translations, stored_plays, translated, write_report
+    from jaxplain.study import explained, load_study, opened, read_translations, stored_plays, translated, write_report
 
     found, embed = load_study(folder), None if encoder is None else sentences(encoder)
     with opened(found) as store:
@@ -183,5 +183,5 @@ def report(
     if translations is not None:
         plays = translated(plays, read_translations(translations))
     path = folder / "report.html" if out is None else out
-    write_report(path, found, plays, embed, spelling=spelling)
+    write_report(path, found, explained(found, plays, embed, spelling=spelling))
     tell(f"{path} written")

@@ -95,9 +95,9 @@ def explained(
         left_out=left_out(counted),
         words=words,
         scores=scores,
-        clusters=_by_themselves(weights, counted, scores),
+        clusters=merged(weights, counted, scores, join="none"),
         merged=groups,
-        whole=merged(weights, counted, scores, full=True),
+        whole=merged(weights, counted, scores, join="layer"),
         ranked=class_scores(groups, scores, classes),
         trends=trends(scores, classes, study.layers) if len(study.layers) > 1 else {},
         recognition=recognition(counted, study.layers),
@@ -129,17 +129,3 @@ def _embedded(texts: Sequence[str]) -> np.ndarray:
 
 def _place(play: Play) -> Place:
     return play.image, play.layer, play.cluster
-
-
-def _by_themselves(
-    weights: Mapping[Place, float], plays: Iterable[Play], scores: Mapping[Place, Mapping[str, float]]
-) -> dict[tuple[str, str], tuple[Group, ...]]:
-    """Each cluster as a group of its own, as `merged` gives them."""
-    played: dict[Place, list[Play]] = defaultdict(list)
-    for play in plays:
-        played[_place(play)].append(play)
-    found: dict[tuple[str, str], list[Group]] = defaultdict(list)
-    for place, weight in weights.items():
-        for key, groups in merged({place: weight}, played[place], scores).items():
-            found[key] += groups
-    return {key: tuple(sorted(groups, key=lambda group: (-group.weight, group.parts))) for key, groups in found.items()}

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jaxplain.study._files import write_whole
+from jaxplain.workflows import write_file
 
 Kind = Literal["person", "network", "file"]
 End = Literal["win", "lose", "resign"]
@@ -99,7 +99,7 @@ def write_plays(path: str | os.PathLike[str], plays: Iterable[Play]) -> None:
     if len(rows) > MOST_ROWS:
         raise ValueError(f"There are {len(rows):,} rows, expected at most {MOST_ROWS:,}: write several files.")
     write = {".csv": _write_csv, ".parquet": _write_parquet}[_suffix(path)]
-    write_whole(path, lambda draft: write(draft, rows))
+    write_file(path, lambda draft: write(draft, rows))
 
 
 def read_plays(path: str | os.PathLike[str]) -> tuple[Play, ...]:
@@ -120,21 +120,23 @@ def read_rows(path: str | os.PathLike[str], columns: tuple[str, ...]) -> list[tu
     """The rows of a .csv or .parquet file with these columns, in any order; ValueError for any other."""
     records = _records(Path(path))
     try:
-        header = next(records, ())
+        header = list(next(records, ()))
         if sorted(header) != sorted(columns):
-            raise ValueError(f"it has the columns {', '.join(header) or 'none'!s:.200}, expected {', '.join(columns)}")
-        return [_row(header, columns, number, record) for number, record in enumerate(records, 2)]
+            raise ValueError(f"it has the columns {', '.join(header)[:200] or 'none'}, expected {', '.join(columns)}")
+        places = [header.index(name) for name in columns]
+        return [tuple(record[place] for place in places) for _, record in _numbered(records, len(header))]
     except ValueError as error:
         raise ValueError(f"{path} is no table of {', '.join(columns)}: {error}.") from error
 
 
-def _row(header: Sequence[str], columns: tuple[str, ...], number: int, record: Sequence[str]) -> tuple[str, ...]:
-    if len(record) != len(header) or number > MOST_ROWS + 1 or any(len(text) > LONGEST for text in record):
-        raise ValueError(
-            f"row {number} has other than {len(header)} values, or longer ones than {LONGEST:,} characters"
-        )
-    cells = dict(zip(header, record, strict=True))
-    return tuple(cells[name] for name in columns)
+def _numbered(records: Iterator[Sequence[str]], count: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """Each row with its number, of which the header's is 1; ValueError for too many, and for one of another length."""
+    for number, record in enumerate(records, 2):
+        if number > MOST_ROWS + 1:
+            raise ValueError(f"it has more than {MOST_ROWS:,} rows, divide it")
+        if len(record) != count:
+            raise ValueError(f"row {number} has {len(record)} values, expected {count}, one for each column")
+        yield number, record
 
 
 def _records(path: Path) -> Iterator[Sequence[str]]:
@@ -176,11 +178,7 @@ def _plays(records: Iterator[Sequence[str]]) -> tuple[Play, ...]:
     """The plays of a header and rows of texts."""
     header = _header(next(records, ()))
     found: dict[str, tuple[Play, list[str]]] = {}
-    for number, record in enumerate(records, 2):
-        if number > MOST_ROWS + 1:
-            raise ValueError(f"it has more than {MOST_ROWS:,} rows, divide it")
-        if len(record) != len(header):
-            raise ValueError(f"row {number} has {len(record)} values, expected {len(header)}, one for each column")
+    for number, record in _numbered(records, len(header)):
         cells = _completed(dict(zip(header, record, strict=True)), number)
         play, label = _play(cells), cells["label"]
         first, labels = found.setdefault(cells["play"], (play, []))

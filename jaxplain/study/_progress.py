@@ -1,10 +1,9 @@
 """How far a study is."""
 
 import statistics
-from collections import Counter
 from typing import NamedTuple
 
-from jaxplain.study._store import ENDED_BY_PEOPLE, Store, rows
+from jaxplain.study._store import ENDED_BY_PEOPLE, Store, row, rows
 from jaxplain.workflows import Table
 
 
@@ -27,11 +26,11 @@ class Progress(NamedTuple):
 def progress(store: Store, target: int) -> Progress:
     """How far people are from `target` plays of each cluster."""
     with store.lock:
-        counts = Counter(dict(map(tuple, rows(store, _COUNTS))))
+        counts = dict(map(tuple, rows(store, _COUNTS)))
         times = [one["seconds"] for one in rows(store, _TIMES)]
         outcomes = dict(map(tuple, rows(store, _OUTCOMES)))
-        (players,) = store.db.execute(f"SELECT count(DISTINCT player) FROM plays WHERE {ENDED_BY_PEOPLE}").fetchone()
-        (labels,) = store.db.execute(_LABELS).fetchone()
+        (players,) = row(store, f"SELECT count(DISTINCT player) FROM plays WHERE {ENDED_BY_PEOPLE}")
+        (labels,) = row(store, _LABELS)
         others = {(one["name"], one["kind"]): one["plays"] for one in rows(store, _OTHERS)}
     return Progress(
         plays=dict(sorted(counts.items())),
@@ -62,13 +61,13 @@ def status_table(found: Progress, target: int) -> Table:
     plays = sum(found.outcomes.values())
     done = sum(count for number, count in found.plays.items() if number >= target)
     ends = ", ".join(f"{found.outcomes.get(end, 0)} {end}" for end in ("win", "lose", "resign"))
-    people = f"{found.players} played {_number(plays, 'round')} ({ends}) and wrote {_number(found.labels, 'label')}"
+    people = f"{found.players} played {how_many(plays, 'round')} ({ends}) and wrote {how_many(found.labels, 'label')}"
     lines = [
         ("clusters", f"{clusters}, of which {done} have {target} plays or more"),
         ("clusters by plays", ", ".join(f"{count} with {number}" for number, count in found.plays.items())),
         ("people", people),
         ("left", _left(found)),
-        *((f"{name} ({kind})", _number(count, "play")) for (name, kind), count in found.others.items()),
+        *((f"{name} ({kind})", how_many(count, "play")) for (name, kind), count in found.others.items()),
     ]
     return Table("", ("of the study", "so far"), tuple(lines))
 
@@ -77,10 +76,11 @@ def _left(found: Progress) -> str:
     if not found.missing:
         return "nothing"
     if found.seconds is None:
-        return _number(found.missing, "play")
+        return how_many(found.missing, "play")
     hours = found.missing * found.seconds / 3600
-    return f"{_number(found.missing, 'play')}, about {hours:.1f} hours of play at {found.seconds:.0f} s each"
+    return f"{how_many(found.missing, 'play')}, about {hours:.1f} hours of play at {found.seconds:.0f} s each"
 
 
-def _number(count: int, what: str) -> str:
+def how_many(count: int, what: str) -> str:
+    """The number of something in words, such as "1 play" and "1,200 plays"."""
     return f"{count:,} {what}{'s' * (count != 1)}"

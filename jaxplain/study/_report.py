@@ -5,75 +5,48 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxplain.features import Features
+from jaxplain.render import sequential_rgba
 from jaxplain.report import explorer
-from jaxplain.study._encoder import Embed
-from jaxplain.study._explained import Explained, explained
-from jaxplain.study._files import write_whole
+from jaxplain.study._explained import Explained
 from jaxplain.study._masks import LEVELS, SIDE, blur_sigma, reveal_mask, revealed
 from jaxplain.study._plays import Play
+from jaxplain.study._progress import how_many
 from jaxplain.study._scores import Group, Ranked, merged_map
 from jaxplain.study._study import Study, StudyImage, picture
+from jaxplain.workflows import write_file
 
 EXAMPLE_LEVEL = 2  # is shown of what no play has labels for
 
 _PHOTO, _PHOTO_QUALITY = 384, 75  # pixels of a photo's side, and WebP's quality
 _SHOWN, _SHOWN_QUALITY = 256, 70  # of what players saw
-_STRENGTH = 0.85  # of a map's colour where it is highest, as in render
-_COLOURS = (
-    "#8f0da4",
-    "#b12a90",
-    "#cc4778",
-    "#e16462",
-    "#f2844b",
-    "#fca636",
-    "#fcce25",
-    "#f0f921",
-)  # render's, low first
-_RAMP = np.array([[*bytes.fromhex(colour[1:])] for colour in _COLOURS])
 
 
-def report(
-    study: Study,
-    plays: Iterable[Play],
-    embed: Embed | None = None,
-    *,
-    spelling: bool = False,
-    reference: bool = False,
-) -> str:
+def report(study: Study, found: Explained) -> str:
     """An HTML page that shows a study and what its plays say, with all pictures inside; it loads nothing.
 
-    Options are those of `explained`. Of clusters whose plays have no labels 8 percent of the picture are shown.
-    ValueError for pictures that cannot be read, and without jinja2.
+    Of clusters whose plays have no labels 8 percent of the picture are shown. ValueError for pictures that cannot be
+    read, and without jinja2.
 
     Bianchi, De Santis, Tocchetti, Brambilla, "Interpretable Network Visualizations: A Human-in-the-Loop Approach for
     Post-hoc Explainability of CNN-based Image Classification", 2024.
 
-        page = report(study, read_plays("plays.csv"))           # write_report writes it
+        page = report(study, explained(study, plays))           # write_report writes it
     """
-    return explorer(assembled(study, explained(study, plays, embed, spelling=spelling, reference=reference)))
+    return explorer(assembled(study, found))
 
 
-def write_report(
-    path: str | os.PathLike[str],
-    study: Study,
-    plays: Iterable[Play],
-    embed: Embed | None = None,
-    *,
-    spelling: bool = False,
-    reference: bool = False,
-) -> None:
+def write_report(path: str | os.PathLike[str], study: Study, found: Explained) -> None:
     """Writes the page of `report` to a file, which appears when it is complete.
 
-    write_report("study.html", study, plays)
+    write_report("study.html", study, explained(study, plays))
     """
-    page = report(study, plays, embed, spelling=spelling, reference=reference)
-    write_whole(Path(path), lambda draft: draft.write_text(page, encoding="utf-8"))
+    page = report(study, found)
+    write_file(path, lambda draft: draft.write_text(page, encoding="utf-8"))
 
 
 def assembled(study: Study, found: Explained) -> dict[str, Any]:
@@ -106,11 +79,11 @@ def _played(plays: Iterable[Play]) -> dict[str, dict[str, int]]:
 def _notes(study: Study, found: Explained) -> list[str]:
     """What the page does not show."""
     foreign = (
-        f"{_number(found.foreign, 'play')} of clusters that the study has not, or of another class than the image's"
+        f"{how_many(found.foreign, 'play')} of clusters that the study has not, or of another class than the image's"
     )
     return [
         *[
-            f"{_number(count, 'label')} in the language \N{LEFT DOUBLE QUOTATION MARK}{language}"
+            f"{how_many(count, 'label')} in the language \N{LEFT DOUBLE QUOTATION MARK}{language}"
             "\N{RIGHT DOUBLE QUOTATION MARK}, without a translation into English."
             for language, count in found.left_out.items()
             if count
@@ -118,10 +91,6 @@ def _notes(study: Study, found: Explained) -> list[str]:
         *([f"{foreign}."] if found.foreign else []),
         *[f"The image {name}: {error}" for name, error in study.failed],
     ]
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _class(study: Study, found: Explained, name: str) -> dict[str, Any]:
@@ -198,10 +167,7 @@ def _group(
 
 def _coloured(heat: np.ndarray) -> np.ndarray:
     """A map in render's colours, (h, w, 4) uint8, more opaque the closer it is to its largest value."""
-    part = heat / (heat.max() or 1)
-    stops = np.linspace(0, 1, len(_RAMP))
-    channels = [np.interp(part, stops, channel) for channel in _RAMP.T]
-    return np.rint(np.stack([*channels, 255 * _STRENGTH * part], axis=-1)).astype(np.uint8)
+    return np.rint(255 * sequential_rgba(heat / (heat.max() or 1))).astype(np.uint8)
 
 
 def _seen(pixels: np.ndarray, heat: np.ndarray, percent: float | int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from jaxplain.study._plays import HIGHEST_LEVEL, Play, is_english
 
 Place = tuple[str, str, int]  # an image, a layer and one of its clusters
+Join = Literal["labels", "layer", "none"]
 Scores = Mapping[Place, Mapping[str, float]]
 
 
@@ -87,14 +88,20 @@ def best(scores: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def merged(
-    weights: Mapping[Place, float], plays: Iterable[Play], scores: Scores, *, full: bool = False, most: int = 10
+    weights: Mapping[Place, float],
+    plays: Iterable[Play],
+    scores: Scores,
+    *,
+    join: Join = "labels",
+    most: int = 10,
 ) -> dict[tuple[str, str], tuple[Group, ...]]:
     """{(image, layer): groups, the heaviest first}: clusters that share a best label, directly or through others.
 
     `weights` {(image, layer, cluster): weight} names all clusters, also those that nobody labelled; plays of others do
     not count. A group's score of a label is sum over parts of weight s / sum of weights, where s is 0 for a part
     without it; the `most` largest are shown, equal ones in the order of the alphabet. Its level is the mean reveal
-    level of its plays, 5 for one that was resigned, rounded up. With `full`, all clusters of a layer are one group.
+    level of its plays, 5 for one that was resigned, rounded up. With join="layer" all clusters of a layer are one
+    group, and with "none" each is one by itself.
 
         merged({("3f2a", "layer4", 0): 15.8, ("3f2a", "layer4", 1): 15.57}, plays, scores)
     """
@@ -107,7 +114,7 @@ def merged(
     found: dict[tuple[str, str], tuple[Group, ...]] = {}
     for (image, layer), clusters in layers.items():
         bests = {cluster: best(scores.get((image, layer, cluster), {})) for cluster in clusters}
-        sets = [tuple(clusters)] if full else _joined(bests)
+        sets = {"labels": _joined(bests), "layer": [tuple(clusters)], "none": [(one,) for one in clusters]}[join]
         groups = [_group([(image, layer, part) for part in parts], weights, played, scores, most) for parts in sets]
         found[image, layer] = tuple(sorted(groups, key=lambda group: (-group.weight, group.parts)))
     return found

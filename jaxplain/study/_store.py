@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ FILE = "plays.sqlite"
 
 _APPLICATION = 0x6A78_706C  # "jxpl", by which a file of ours is known
 _WAIT = 10  # seconds for another process that writes
+_SHORTLY = 0.05  # seconds that SQLite itself waits, with the lock
 TARGET = 5  # plays of each cluster, by default
 _MIGRATIONS = (  # from each version of the tables to the next; user_version counts those that were made
     """
@@ -100,7 +101,7 @@ def opened(study: Study) -> Generator[Store]:
         raise ValueError(f"{path} is a link, but a file is expected: move the plays there.")
     try:
         with closing(_connected(path)) as db:
-            _set_up(db)
+            _when_free(lambda: _set_up(db))
             store = Store(study, db, threading.RLock())
             _prepared(store, path)
             yield store
@@ -127,15 +128,27 @@ def changing(store: Store) -> Generator[sqlite3.Connection]:
 
 def _begin(store: Store) -> None:
     """Takes the lock and begins a transaction. While another process writes, other threads may read in between."""
-    until = time.monotonic() + _WAIT
-    while True:
+
+    def attempt() -> None:
         store.lock.acquire()
         try:
             store.db.execute("BEGIN IMMEDIATE")
-            return
-        except BaseException as error:
+        except BaseException:
             store.lock.release()
-            if not isinstance(error, sqlite3.OperationalError) or time.monotonic() > until:
+            raise
+
+    _when_free(attempt)
+
+
+def _when_free(attempt: Callable[[], None]) -> None:
+    """Attempts what fails while another process, or another connection that is being opened, holds the file."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # of any kind
+            if not busy or time.monotonic() > until:
                 raise
         time.sleep(0.01)
 
@@ -216,7 +229,7 @@ def kept_target(store: Store, target: int | None = None) -> int:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=_SHORTLY, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
     return db
 

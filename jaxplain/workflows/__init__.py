@@ -11,7 +11,7 @@ from jaxplain.workflows._explain import explain
 from jaxplain.workflows._explain_concepts import ConceptExplanation, explain_concepts
 from jaxplain.workflows._explanation import Explanation
 from jaxplain.workflows._features import FeatureExplanation, features
-from jaxplain.workflows._files import writing
+from jaxplain.workflows._files import write_file, writing
 from jaxplain.workflows._finetune import FineTuned, finetune
 from jaxplain.workflows._global_concepts import GlobalConcepts, global_concepts
 from jaxplain.workflows._layers import feature_layers
@@ -60,5 +60,6 @@ __all__ = [
     "result_paths",
     "retrieve",
     "samples",
+    "write_file",
     "writing",
 ]

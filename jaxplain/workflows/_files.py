@@ -35,6 +35,14 @@ def write_together(path: str | os.PathLike[str], writers: Mapping[str, Writer]) 
     return tuple(Path(f"{path}{suffix}") for suffix in writers)
 
 
+def write_file(path: str | os.PathLike[str], write: Writer) -> None:
+    """Writes a file by a function of the path of its draft; it appears when it is complete. ValueError as above."""
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, but a file is expected: name one in it.")
+    write_together(path.with_suffix(""), {path.suffix: write})
+
+
 @contextmanager
 def writing(folder: Path):
     """Around what writes to a folder: an OSError there becomes a ValueError that names the way out."""

@@ -52,10 +52,10 @@ def test_a_study_from_its_images_to_its_table(run, made, place):
 def test_the_report_is_the_librarys(run, made, place):
     for needed in ("jinja2", "sentence_transformers", "simplemma"):
         pytest.importorskip(needed, reason="the extra study is not installed")
-    from jaxplain.study import report
+    from jaxplain.study import explained, report
 
     assert run("study", "report", "s").out == "s/report.html written\n"
-    assert (place / "s" / "report.html").read_text() == report(made, ())
+    assert (place / "s" / "report.html").read_text() == report(made, explained(made, ()))
     one = rounds(made)[0]
     truth = next(image.truth for image in made.images if image.id == one.image)
     place_of = (one.image, one.layer, one.cluster, truth, truth)

@@ -41,7 +41,7 @@ def layer(data, image, number=0):
 
 
 def test_the_page_has_the_data(study, data):
-    page = report(study, [*PLAYS, *FOREIGN], embed)
+    page = report(study, explained(study, [*PLAYS, *FOREIGN], embed))
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert json.loads(found) == json.loads(json.dumps(data))
 
@@ -134,4 +134,4 @@ def test_a_study_that_nobody_played(study):
     assert layer(data, A)["merged"] == ["0", "1"]
     assert [one["labels"] for one in data["classes"]] == [[[], []], [[], []]]
     assert layer(data, A)["groups"]["0"]["level"] is None
-    assert "Skip to the photo" in report(study, [])
+    assert "Skip to the photo" in report(study, explained(study, []))

@@ -55,7 +55,7 @@ def opened(chromium, tmp_path):
 
 @pytest.fixture(scope="module")
 def text(study):
-    return report(study, PLAYS, embed)
+    return report(study, explained(study, PLAYS, embed))
 
 
 def focused(page):
@@ -198,14 +198,14 @@ def test_hostile_texts_are_texts(opened, study):
 @pytest.mark.parametrize("width", [360, 800, 1400])
 @pytest.mark.parametrize("played", [True, False])
 def test_the_page_does_not_scroll_sideways(opened, text, study, width, played):
-    page = opened(text if played else report(study, []), viewport={"width": width, "height": 800})
+    page = opened(text if played else report(study, explained(study, [])), viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.click(".card >> nth=0")
     assert page.eval_on_selector("dialog", "one => one.scrollWidth <= one.clientWidth")
 
 
 def test_nobody_played(opened, study):
-    page = opened(report(study, []))
+    page = opened(report(study, explained(study, [])))
     assert "Nobody has played yet" in page.inner_text("#local")
     for part in ("#local", "#global", "#trends"):
         assert "jaxplain study serve STUDY" in page.inner_text(part)

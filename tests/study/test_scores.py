@@ -157,9 +157,11 @@ def test_levels_are_rounded_up_and_a_resigned_play_counts_as_the_last():
         assert merged(weights(1), plays, {})["image", "layer"][0].level == expected
 
 
-def test_all_clusters_of_a_layer_are_one_with_full():
+def test_all_clusters_of_a_layer_are_one_or_each_by_itself():
     scores = {place(0): {"a": 1.0}, place(1): {"b": 3.0}}
-    (group,) = merged(weights(3, 1, 1), [], scores, full=True)["image", "layer"]
+    (group,) = merged(weights(3, 1, 1), [], scores, join="layer")["image", "layer"]
+    alone = merged(weights(1, 3, 1), [], {place(0): {"a": 1.0}, place(1): {"a": 3.0}}, join="none")["image", "layer"]
+    assert [(one.parts, one.weight, one.best) for one in alone] == [((1,), 3, ("a",)), ((0,), 1, ("a",)), ((2,), 1, ())]
     assert (group.parts, group.weight, group.best) == ((0, 1, 2), 5, ("a", "b"))
     assert dict(group.labels) == pytest.approx({"a": 0.6, "b": 0.6})
 

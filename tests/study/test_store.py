@@ -4,7 +4,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -252,6 +254,38 @@ def test_tables_are_brought_to_a_new_version(study, monkeypatch):
             assert row(store, "SELECT town FROM players")[0] == "a; b"
             assert row(store, "PRAGMA user_version")[0] == 2
             assert stored_plays(store) == (play,)
+
+
+def test_a_new_store_is_opened_by_many_at_once(study):
+    found = []
+
+    def open_it():
+        with opened(study) as store:
+            found.append(row(store, "SELECT count(*) FROM rounds")[0])
+
+    for _ in range(5):
+        for path in study.folder.glob(f"{FILE}*"):
+            path.unlink()
+        threads = [threading.Thread(target=open_it) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == [len(rounds(study))] * 40
+
+
+def test_what_is_not_busy_is_told_at_once(study):
+    """A fault of the disk, say: only another writer is waited for."""
+
+    def fail(_):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with opened(study) as store:
+        failing = store._replace(db=SimpleNamespace(execute=fail, in_transaction=False))
+        before = time.perf_counter()
+        with pytest.raises(sqlite3.OperationalError, match="disk I/O error"), changing(failing):
+            pass
+        assert time.perf_counter() - before < 1
 
 
 def test_threads_and_processes_write_side_by_side(study, tmp_path):

@@ -17,6 +17,7 @@ Limits = Mapping[str, Limit]
 
 
 def sign_up(limits: Limits, visit: Visit) -> "Response":
+    """A new player with a password, who is shown the instructions; or the form again, with what is wrong."""
     name = visit.field("name")
     try:
         if not limits["sign_up"].allowed(_address(visit)):
@@ -51,6 +52,7 @@ def _keys(visit: Visit, name: str) -> dict[str, str]:
 
 
 def invitation(visit: Visit) -> "Response":
+    """The page that an invitation leads to."""
     there, player = _players.invited(visit.store, visit.request.path_params["token"])
     if not there:
         raise RefusedError("error_invitation", 404)
@@ -58,6 +60,7 @@ def invitation(visit: Visit) -> "Response":
 
 
 def join(limits: Limits, visit: Visit) -> "Response":
+    """The player of an invitation signed in, who is new the first time."""
     token, name = visit.request.path_params["token"], visit.field("name")
     try:
         if not limits["sign_up"].allowed(_address(visit)):
@@ -87,6 +90,7 @@ def _signed_in(visit: Visit, player: _players.Player, response: "Response") -> "
 
 
 def log_out(visit: Visit) -> "Response":
+    """The start, without a session."""
     name = session_of(visit.store)
     _players.end_session(visit.store, visit.request.cookies.get(name))
     response = go_to("/")

@@ -76,13 +76,13 @@ def _routes(visited: Callable[[Handler], Any], target: int) -> list[Any]:
         "/sign-up": partial(_shown, "account", action="/sign-up", name="", error=None, back=""),
         "/log-in": partial(_shown, "account", action="/log-in", name="", error=None, back=""),
         "/join/{token}": _accounts.invitation,
-        "/rounds/{token}": _signed_in(_playing.show_round),
-        "/rounds/{token}/picture.webp": _signed_in(_playing.round_picture),
-        "/rounds/{token}/{level}.webp": _signed_in(_playing.round_view),
+        "/rounds/{token}": _for_players(_playing.show_round),
+        "/rounds/{token}/picture.webp": _for_players(_playing.round_picture),
+        "/rounds/{token}/{level}.webp": _for_players(_playing.round_view),
         "/rounds": lambda _visit: go_to("/"),  # a page that answered a form may be asked for again
-        "/done": _signed_in(partial(_shown, "done")),
-        "/statistics": _signed_in(_playing.show_statistics),
-        "/leaderboard": _signed_in(_playing.show_leaderboard),
+        "/done": _for_players(partial(_shown, "done")),
+        "/statistics": _for_players(_playing.show_statistics),
+        "/leaderboard": _for_players(_playing.show_leaderboard),
     }
     forms: Mapping[str, Handler] = {
         "/practice": _playing.practise,
@@ -91,8 +91,8 @@ def _routes(visited: Callable[[Handler], Any], target: int) -> list[Any]:
         "/join/{token}": partial(_accounts.join, limits),
         "/log-out": _accounts.log_out,
         "/language": _speak,
-        "/rounds": _signed_in(partial(_playing.deal, target)),
-        "/rounds/{token}": _signed_in(_playing.answer),
+        "/rounds": _for_players(partial(_playing.deal, target)),
+        "/rounds/{token}": _for_players(_playing.answer),
     }
     return [
         *(Route(path, visited(handler), methods=["GET"]) for path, handler in pages.items()),
@@ -129,7 +129,7 @@ def _visited(store: Store, texts: Any, render: Callable[..., str], handler: Hand
     return endpoint
 
 
-def _signed_in(handler: Handler) -> Handler:
+def _for_players(handler: Handler) -> Handler:
     """The handler for players; others are asked who they are."""
 
     def handled(visit: Visit) -> "Response":

@@ -20,7 +20,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class Limit(NamedTuple):
-    """`allowed(key)` counts an attempt and says whether it is one too many, and `forgiven(key)` takes one back."""
+    """`allowed(key)` counts an attempt unless it is one too many, and says so; `forgiven(key)` takes one back."""
 
     allowed: Callable[[str], bool]
     forgiven: Callable[[str], None]
@@ -71,7 +71,7 @@ def same_origin(headers: Mapping[str, str]) -> bool:
 
 
 async def form_of(request: "Request") -> Form:
-    """The fields of a form that is sent; Refused for one that is too large or of another kind."""
+    """The fields of a form that is sent; RefusedError for one that is too large or of another kind."""
     kind = request.headers.get("content-type", _FORM).split(";")[0].strip().lower()
     if kind != _FORM:
         raise RefusedError("error_form", 415)

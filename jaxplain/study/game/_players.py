@@ -25,7 +25,7 @@ class Player(NamedTuple):
 
 
 def sign_up(store: Store, name: str, password: str) -> Player:
-    """A new player; Refused for a name that is taken, and for what the rules refuse."""
+    """A new player; RefusedError for a name that is taken, and for what the rules refuse."""
     name, hashed = checked_name(name), _hashed(checked_password(password))
     with changing(store) as db:
         return _new_player(db, name, hashed)
@@ -64,7 +64,7 @@ def invited(store: Store, token: str) -> tuple[bool, Player | None]:
 
 
 def accept(store: Store, token: str, name: str) -> Player:
-    """The player of an invitation, who is new if it is used for the first time; Refused for one that is none."""
+    """The player of an invitation, who is new if it is used for the first time; RefusedError for one that is none."""
     with changing(store) as db:
         there, player = invited(store, token)
         if not there:

@@ -27,11 +27,13 @@ _FIELDS = 3  # for characteristics, of an empty form
 
 
 def deal(target: int, visit: Visit) -> "Response":
+    """The player's open round or a new one; where there is none left, thanks."""
     token = _rounds.deal(visit.store, _player(visit), target, visit.language)
     return go_to(f"/rounds/{token}" if token else "/done")
 
 
 def show_round(visit: Visit) -> "Response":
+    """The page of a round, or how it ended."""
     return _shown_round(visit, _dealt(visit))
 
 
@@ -139,10 +141,12 @@ def _level(text: str, status: int = 400) -> int:
 
 
 def show_statistics(visit: Visit) -> "Response":
+    """What the player has played."""
     return page(visit, "statistics", totals=_rounds.totals(visit.store, _player(visit)))
 
 
 def show_leaderboard(visit: Visit) -> "Response":
+    """Who has the most points."""
     return page(visit, "leaderboard", ranking=_rounds.leaderboard(visit.store, _player(visit)))
 
 
@@ -150,6 +154,7 @@ def show_leaderboard(visit: Visit) -> "Response":
 
 
 def practice(visit: Visit) -> "Response":
+    """The practice round, as it begins."""
     return _practice_form(visit, 0)
 
 
@@ -159,6 +164,7 @@ def _practice_form(visit: Visit, level: int, refused: RefusedError | None = None
 
 
 def practise(visit: Visit) -> "Response":
+    """What `answer` is for a round, for the practice round."""
     level, action, guess = _level(visit.field("level")), visit.field("action"), visit.field("guess") or None
     try:
         if action == "more":
@@ -182,8 +188,10 @@ def practise(visit: Visit) -> "Response":
 
 
 def practice_view(visit: Visit) -> "Response":
+    """The practice picture at a reveal level, of which none is kept from anybody."""
     return picture(practice_webp(_level(visit.request.path_params["level"], 404)))
 
 
 def whole_practice(_visit: Visit) -> "Response":
+    """The whole practice picture."""
     return picture(practice_webp(None))

@@ -91,7 +91,7 @@ _FREE = f"""
 
 
 def dealt(store: Store, player: Player, token: str) -> Dealt:
-    """The player's round of that token; Refused where the player was dealt none."""
+    """The player's round of that token; RefusedError where the player was dealt none."""
     found = row(
         store,
         """SELECT plays.id, token, image, layer, cluster, truth, level, guess, outcome, points
@@ -121,7 +121,7 @@ def end_round(
 ) -> Dealt | None:
     """The round after the guess, or after it was resigned without one; None where it had ended before.
 
-    Refused for a class that is not the study's, and for labels that the rules refuse.
+    RefusedError for a class that is not the study's, and for labels that the rules refuse.
     """
     labels = checked_labels(texts) if guess is not None else ()
     if guess is not None and guess not in store.study.classes:
@@ -140,7 +140,9 @@ def counted(store: Store, guess: str | None, labels: Sequence[str]) -> tuple[str
     return accepted(labels, [guess, *store.study.names.get(guess, {}).values()] if guess else [])
 
 
-def _end(db: sqlite3.Connection, now: Dealt, guess: str | None, labels, points: int, language: str) -> None:
+def _end(
+    db: sqlite3.Connection, now: Dealt, guess: str | None, labels: Sequence[str], points: int, language: str
+) -> None:
     ended = (guess, outcome_of(now.truth, guess), points, language, int(time.time()), now.id)
     db.execute("UPDATE plays SET guess = ?, outcome = ?, points = ?, language = ?, ended = ? WHERE id = ?", ended)
     db.executemany("INSERT INTO labels VALUES (?, ?, ?)", [(now.id, place, text) for place, text in enumerate(labels)])
@@ -148,17 +150,15 @@ def _end(db: sqlite3.Connection, now: Dealt, guess: str | None, labels, points: 
 
 def totals(store: Store, player: Player) -> Totals:
     """What the player has played."""
-    with store.lock:
-        found = row(
-            store,
-            f"""SELECT count(*) FILTER (WHERE outcome = 'win'), count(*) FILTER (WHERE outcome = 'lose'),
-            count(*) FILTER (WHERE outcome = 'resign'), coalesce(sum(points), 0),
-            avg(level) FILTER (WHERE outcome = 'win') FROM plays WHERE player = ? AND {ENDED_BY_PEOPLE}""",
-            player.id,
-        )
-        labels = row(store, "SELECT count(*) FROM labels JOIN plays ON plays.id = play WHERE player = ?", player.id)
-    wins, losses, resigns, won, level = found or (0, 0, 0, 0, None)
-    return Totals(wins, losses, resigns, won, labels[0] if labels else 0, level)
+    ends = row(
+        store,
+        f"""SELECT count(*) FILTER (WHERE outcome = 'win'), count(*) FILTER (WHERE outcome = 'lose'),
+        count(*) FILTER (WHERE outcome = 'resign'), coalesce(sum(points), 0),
+        (SELECT count(*) FROM labels JOIN plays ON plays.id = play WHERE player = ?1),
+        avg(level) FILTER (WHERE outcome = 'win') FROM plays WHERE player = ?1 AND {ENDED_BY_PEOPLE}""",
+        player.id,
+    )
+    return Totals(*ends)
 
 
 def leaderboard(store: Store, player: Player, most: int = 20) -> tuple[Ranking, ...]:

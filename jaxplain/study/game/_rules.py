@@ -51,7 +51,10 @@ def accepted(labels: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def checked_labels(texts: Sequence[str]) -> tuple[str, ...]:
-    """What a player wrote, without spaces around it and empty ones; Refused for too many, too long, or unprintable."""
+    """What a player wrote, each once, and no empty ones.
+
+    RefusedError for too many, too long ones, and what cannot be shown.
+    """
     if any(len(text) > _WRITTEN * LONGEST_LABEL for text in texts):
         raise RefusedError("error_label_length", most=LONGEST_LABEL)
     labels = tuple(dict.fromkeys(label for text in texts if (label := _plain(text))))
@@ -63,7 +66,7 @@ def checked_labels(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def checked_name(text: str) -> str:
-    """A nickname; Refused unless it has 2 to 30 characters that can be shown, not all of them invisible."""
+    """A nickname; RefusedError unless it has 2 to 30 characters that can be shown, not all of them invisible."""
     name = _plain(text) if len(text) <= _WRITTEN * LONGEST_NAME else ""
     if not (2 <= len(name) <= LONGEST_NAME and account_of(name)):
         raise RefusedError("error_name", most=LONGEST_NAME)
@@ -71,7 +74,7 @@ def checked_name(text: str) -> str:
 
 
 def checked_password(text: str) -> str:
-    """A password; Refused unless it has 8 to 200 characters."""
+    """A password; RefusedError unless it has 8 to 200 characters."""
     if not SHORTEST_PASSWORD <= len(text) <= LONGEST_PASSWORD:
         raise RefusedError("error_password", least=SHORTEST_PASSWORD, most=LONGEST_PASSWORD)
     return text

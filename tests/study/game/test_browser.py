@@ -85,7 +85,7 @@ def test_a_study_is_played_and_reported(study, page, tmp_path):
     found = explained(study, plays, encoder())
     words = {label for groups in found.merged.values() for group in groups for label, _ in group.labels}
     assert words & {"ears", "eyes", "whiskers", "liquid", "rim", "sky", "tower", "lights", "pointed", "yellow"}
-    write_report(tmp_path / "report.html", study, plays)
+    write_report(tmp_path / "report.html", study, found)
     page.goto((tmp_path / "report.html").as_uri())
     text = page.locator("body").inner_text()
     assert f"{count} (1 player)" in text
