@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxplain.weights_convert import draft, undivided
 
-Writer = Callable[[Path], None]
+Writer = Callable[[Path], object]
 
 # A surrogate, which stands for a byte of a file name that is no UTF-8, is escaped as JSON does it.
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
