@@ -137,10 +137,19 @@ def test_every_screen_fits_and_can_be_read(study, chromium, width, scheme):
         page.click("main button")
         page.goto(base)
         page.click("main button")
-        screens = [page.url, *(f"{base}/{name}" for name in ("", "instructions", "practice", "about", "statistics"))]
+        page.click("button[value=resign]")  # so that there is somebody on the leaderboard
+        ended = page.url
+        page.click("main button")
+        screens = [
+            ended,
+            page.url,
+            *(f"{base}/{name}" for name in ("", "instructions", "practice", "about", "statistics")),
+        ]
         for address in [*screens, f"{base}/leaderboard", f"{base}/sign-up", f"{base}/nowhere"]:
             page.goto(address)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+            for table in page.locator(".scroll").all():
+                assert table.evaluate("one => one.scrollWidth <= one.clientWidth"), address
             assert [page.locator(one).count() for one in ("header", "nav", "main", "footer", "h1")] == [1] * 5
             assert page.evaluate("document.documentElement.lang") == "it"
             assert page.evaluate(LOW_CONTRAST) == [], address
